@@ -1,0 +1,1 @@
+//! Kernels: what a spec means, where it comes from, what is kept of it.

@@ -1,0 +1,4 @@
+//! Boots Linux kernels in QEMU and runs static test binaries in them.
+
+pub mod event;
+pub mod kernel;
