@@ -1,0 +1,63 @@
+//! What a test printed, bounded: the beginning and the end are kept, the middle of too long an output is not.
+
+use std::collections::VecDeque;
+
+/// Bytes of an output, at most about `2 * half` of them.
+pub(crate) struct Output {
+    half: usize,
+    head: Vec<u8>,
+    tail: VecDeque<u8>,
+    left_out: usize,
+}
+
+impl Output {
+    /// Keeps at most `limit` bytes.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { half: limit / 2, head: Vec::new(), tail: VecDeque::new(), left_out: 0 }
+    }
+
+    /// Adds what came next.
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) {
+        let room = self.half - self.head.len();
+        let (first, rest) = bytes.split_at(room.min(bytes.len()));
+        self.head.extend_from_slice(first);
+        bytes = rest;
+        self.tail.extend(bytes);
+        let surplus = self.tail.len().saturating_sub(self.half);
+        self.tail.drain(..surplus);
+        self.left_out += surplus;
+    }
+
+    /// The text; bytes that are no UTF-8 are replaced.
+    pub(crate) fn into_text(self) -> String {
+        let mut text = String::from_utf8_lossy(&self.head).into_owned();
+        if self.left_out > 0 {
+            text.push_str(&format!("\n[... {} bytes left out ...]\n", self.left_out));
+        }
+        let tail: Vec<u8> = self.tail.into();
+        text.push_str(&String::from_utf8_lossy(&tail));
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_output_is_kept_whole() {
+        let mut output = Output::new(8);
+        output.push(b"abc");
+        output.push(b"def");
+        assert_eq!(output.into_text(), "abcdef");
+    }
+
+    #[test]
+    fn of_a_long_output_both_ends_are_kept() {
+        let mut output = Output::new(8);
+        for chunk in [b"abcd".as_slice(), b"efghij", b"klm"] {
+            output.push(chunk);
+        }
+        assert_eq!(output.into_text(), "abcd\n[... 5 bytes left out ...]\njklm");
+    }
+}

@@ -1,0 +1,111 @@
+//! The talk with the host: hello, then requests until there are no more.
+
+use std::fs;
+use std::io::{self, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use hooklab_protocol::{self as protocol, PAYLOAD_VARIABLE, Report, Request, Run};
+
+use crate::Error;
+use crate::collect::Collector;
+use crate::process::Processes;
+
+/// What the agent may clear away after a test.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Scope {
+    /// Every other process: the machine is the agent's own.
+    Machine,
+    /// The test's process group: others live here, too.
+    ProcessGroup,
+}
+
+/// One connection to the host.
+pub(crate) struct Session<R: Read, W: Write> {
+    from: BufReader<R>,
+    to: W,
+    folder: PathBuf,
+    processes: Processes,
+}
+
+impl<R: Read, W: Write> Session<R, W> {
+    /// Payloads will go into `folder`.
+    pub(crate) fn new(from: R, to: W, folder: PathBuf, scope: Scope) -> Result<Self, Error> {
+        let from = BufReader::with_capacity(256 << 10, from);
+        Ok(Self { from, to, folder, processes: Processes::new(scope)? })
+    }
+
+    /// Says hello and serves until told to power off, or until the host is gone.
+    pub(crate) fn serve(&mut self) -> Result<(), Error> {
+        self.report(&Report::Hello { protocol: protocol::VERSION, release: release()? })?;
+        loop {
+            let request = match protocol::receive(&mut self.from) {
+                Ok(request) => request,
+                Err(protocol::Error::Stream(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            };
+            match request {
+                Request::PowerOff => return Ok(()),
+                Request::Run(run) => {
+                    if let Err(error) = self.run(&run) {
+                        self.report(&Report::Problem { message: error.to_string() })?;
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    fn run(&mut self, run: &Run) -> Result<(), Error> {
+        self.take_payload(run.payload_bytes)?;
+        let mut collector = run.collect.as_ref().map(|folder| Collector::new(self.folder.join(folder)));
+        for test in &run.tests {
+            self.report(&Report::Started { test: test.clone() })?;
+            let mut command = self.command(run, test);
+            let ended = self.processes.run(&mut command, Duration::from_millis(run.timeout_ms))?;
+            for file in collector.iter_mut().flat_map(Collector::changed) {
+                self.report(&file)?;
+            }
+            self.report(&Report::Ended {
+                test: test.clone(),
+                exit: ended.exit,
+                micros: u64::try_from(ended.duration.as_micros()).unwrap_or(u64::MAX),
+                output: ended.output,
+            })?;
+        }
+        self.report(&Report::Done)
+    }
+
+    /// Unpacks `bytes` bytes of tar into the folder.
+    fn take_payload(&mut self, bytes: u64) -> Result<(), Error> {
+        let mut archive = tar::Archive::new((&mut self.from).take(bytes));
+        archive.unpack(&self.folder).map_err(Error::system("unpack the payload"))?;
+        // The archive's end marker may be followed by padding.
+        io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(Error::system("take in the payload"))?;
+        Ok(())
+    }
+
+    /// The flags of libtest are those of `rustc --test` binaries (the rustc book, "Tests").
+    fn command(&self, run: &Run, test: &str) -> Command {
+        let root = self.folder.display().to_string();
+        let mut command = Command::new(self.folder.join(&run.binary));
+        command.args(["--exact", test, "--nocapture", "--test-threads=1"]).current_dir(&self.folder);
+        command.env("PATH", format!("{root}/bin:/usr/bin:/bin"));
+        command.env("HOME", "/tmp").env(PAYLOAD_VARIABLE, &root);
+        command.envs(run.env.iter().map(|(name, value)| (name, value.replace("{payload}", &root))));
+        command
+    }
+
+    fn report(&mut self, report: &Report) -> Result<(), Error> {
+        Ok(protocol::send(&mut self.to, report)?)
+    }
+}
+
+fn release() -> Result<String, Error> {
+    let path = "/proc/sys/kernel/osrelease";
+    let release = fs::read_to_string(path).map_err(Error::system(format!("read {path}")))?;
+    Ok(release.trim().to_owned())
+}
