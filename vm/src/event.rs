@@ -1,6 +1,5 @@
 //! What can happen while the lab works: one stream of events with many readers. The engine itself never prints.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -22,17 +21,23 @@ pub enum Event {
         /// Bytes in all.
         total: u64,
     },
-    /// A machine was started for a kernel and is on its way to the agent's hello.
+    /// Something about the run that is worth a line, such as the accelerator that was settled on.
+    Note(String),
+    /// Work on a kernel began.
     KernelStarted {
         /// The kernel, as the user named it.
         spec: String,
+        /// How many tests will run on it.
+        tests: usize,
     },
-    /// The agent said hello.
+    /// The agent said hello. Comes again when a guest died and was started again.
     KernelUp {
         /// The kernel, as the user named it.
         spec: String,
         /// What `uname -r` prints in the guest.
         release: String,
+        /// How the agent came to run.
+        start: Start,
         /// From the start of QEMU to the hello.
         boot: Duration,
     },
@@ -53,8 +58,17 @@ pub enum Event {
         outcome: Outcome,
         /// How long it ran.
         duration: Duration,
-        /// What it printed; all of it where it did not pass.
-        output: String,
+        /// Why it did not pass, for a person; `None` where it passed.
+        message: Option<String>,
+    },
+    /// A test made or changed a file in the collected folder.
+    File {
+        /// The kernel, as the user named it.
+        spec: String,
+        /// Path relative to the collected folder, as the guest gave it: not to be trusted.
+        path: String,
+        /// Its content.
+        content: String,
     },
     /// No more will come from this kernel.
     KernelEnded {
@@ -62,9 +76,21 @@ pub enum Event {
         spec: String,
         /// Why the lab could not do its job on it, if so.
         error: Option<String>,
-        /// The console's log, where one was kept.
-        log: Option<PathBuf>,
+        /// From the start of the work on it.
+        wall: Duration,
     },
+}
+
+/// How an agent came to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// A machine booted.
+    Boot,
+    /// A saved machine was resumed.
+    Resume,
+    /// On the running kernel, as an ordinary process.
+    Host,
 }
 
 /// How a test went.

@@ -1,4 +1,15 @@
 //! Boots Linux kernels in QEMU and runs static test binaries in them.
+//!
+//! [`kernel`] finds kernels, [`compose`] and [`machine`] make and drive a machine, [`run`] judges what happens in
+//! it, [`accel`] settles on an accelerator. All of them tell what they do through [`event`]; none of them prints.
 
+pub mod accel;
+pub mod compose;
+pub mod console;
 pub mod event;
+pub mod initramfs;
 pub mod kernel;
+pub mod machine;
+pub mod payload;
+pub mod run;
+mod store;

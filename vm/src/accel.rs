@@ -1,0 +1,161 @@
+//! The accelerator: KVM where a boot with it reached user space, TCG everywhere else.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::store;
+
+/// What runs the guest's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accelerator {
+    /// The processor, by way of Linux's KVM.
+    Kvm,
+    /// QEMU's translator; works everywhere, several times slower.
+    Tcg,
+}
+
+impl fmt::Display for Accelerator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        })
+    }
+}
+
+/// What the user wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// KVM if it works, else TCG.
+    Auto,
+    /// This one, or an error.
+    Only(Accelerator),
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "kvm" => Ok(Self::Only(Accelerator::Kvm)),
+            "tcg" => Ok(Self::Only(Accelerator::Tcg)),
+            _ => Err(format!("{text:?} is none of auto, kvm, tcg")),
+        }
+    }
+}
+
+/// What a boot with KVM showed, good until the host boots again or gets another QEMU.
+#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
+struct Finding {
+    boot_id: String,
+    qemu: String,
+    /// Why KVM is of no use; `None` where it works.
+    failure: Option<String>,
+}
+
+/// An accelerator, and why KVM was not chosen if the user should know.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// What machines run with.
+    pub accelerator: Accelerator,
+    /// One line for the user.
+    pub note: Option<String>,
+}
+
+impl Settled {
+    fn tcg(why: &str) -> Self {
+        let note = Some(format!("KVM is not usable here ({why}): guests run under TCG, some times slower"));
+        Self { accelerator: Accelerator::Tcg, note }
+    }
+}
+
+/// Settles on an accelerator. `probe` boots a kernel with KVM and says why that did not reach user space; it is
+/// asked once for each boot of the host and version of QEMU (`qemu`), the answer is kept below `cache`.
+pub fn settle(
+    choice: Choice,
+    qemu: &str,
+    cache: &Path,
+    probe: impl FnOnce() -> Result<(), String>,
+) -> Settled {
+    match choice {
+        Choice::Only(accelerator) => Settled { accelerator, note: None },
+        Choice::Auto => auto(Path::new("/dev/kvm"), qemu, cache, probe),
+    }
+}
+
+fn auto(device: &Path, qemu: &str, cache: &Path, probe: impl FnOnce() -> Result<(), String>) -> Settled {
+    // Whether the device may be opened changes with a group or a udev rule: it is asked anew each time.
+    if let Err(error) = OpenOptions::new().read(true).write(true).open(device) {
+        return Settled::tcg(&format!("{}: {error}", device.display()));
+    }
+    let path = cache.join("accelerator.json");
+    let finding = match remembered(&path, qemu) {
+        Some(finding) => finding,
+        None => {
+            let failure = probe().err();
+            let finding = Finding { boot_id: boot_id(), qemu: qemu.to_owned(), failure };
+            // A finding that cannot be kept only costs the next run another probe.
+            if let Ok(json) = serde_json::to_vec(&finding) {
+                let _ = store::write_whole(&path, &json);
+            }
+            finding
+        }
+    };
+    match finding.failure {
+        None => Settled { accelerator: Accelerator::Kvm, note: None },
+        Some(why) => Settled::tcg(&why),
+    }
+}
+
+fn remembered(path: &PathBuf, qemu: &str) -> Option<Finding> {
+    let finding: Finding = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    (finding.qemu == qemu && finding.boot_id == boot_id()).then_some(finding)
+}
+
+/// Differs from boot to boot (random(4)).
+fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fail() -> Result<(), String> {
+        Err("QEMU stopped".into())
+    }
+
+    #[test]
+    fn a_probe_is_made_once_and_again_for_another_qemu() {
+        let cache = tempfile::tempdir().unwrap();
+        let device = Path::new("/dev/null");
+        let settled = auto(device, "QEMU 7", cache.path(), fail);
+        assert_eq!(settled, Settled::tcg("QEMU stopped"));
+        let again = auto(device, "QEMU 7", cache.path(), || unreachable!("it is remembered"));
+        assert_eq!(again, settled);
+        let newer = auto(device, "QEMU 8", cache.path(), || Ok(()));
+        assert_eq!(newer, Settled { accelerator: Accelerator::Kvm, note: None });
+    }
+
+    #[test]
+    fn what_was_found_before_the_host_booted_again_does_not_count() {
+        let cache = tempfile::tempdir().unwrap();
+        let old = Finding { boot_id: "another".into(), qemu: "QEMU 7".into(), failure: None };
+        fs::write(cache.path().join("accelerator.json"), serde_json::to_vec(&old).unwrap()).unwrap();
+        assert_eq!(auto(Path::new("/dev/null"), "QEMU 7", cache.path(), fail).accelerator, Accelerator::Tcg);
+    }
+
+    #[test]
+    fn without_the_device_nothing_is_probed_or_remembered() {
+        let cache = tempfile::tempdir().unwrap();
+        let settled = auto(Path::new("/nonexistent/kvm"), "QEMU 7", cache.path(), || unreachable!());
+        assert_eq!(settled.accelerator, Accelerator::Tcg);
+        assert!(!cache.path().join("accelerator.json").exists());
+    }
+}

@@ -1,0 +1,227 @@
+//! The machine as virtme-ng composes it: the whole command line of QEMU, without what only virtme-ng's own guest uses.
+
+use std::fs;
+use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::accel::Accelerator;
+use crate::store;
+
+/// Stands in a composed command line for the folder with a machine's initramfs.
+const FOLDER: &str = "HOOKLAB-FOLDER";
+
+/// Stands in a composed command line for the descriptor that is the host's end of the protocol's port.
+const PORT: &str = "HOOKLAB-PORT";
+
+/// Name of the initramfs in a machine's folder.
+pub(crate) const INITRAMFS: &str = "initramfs";
+
+/// Memory of a guest, in MiB.
+pub const MEMORY_MIB: u32 = 256;
+
+/// Why a machine could not be composed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// virtme-ng did not start.
+    #[error("start {0}: {1}")]
+    Start(PathBuf, std::io::Error),
+    /// virtme-ng refused.
+    #[error("compose a machine: {program} says: {said}")]
+    Refused {
+        /// What was run.
+        program: PathBuf,
+        /// The last lines it printed.
+        said: String,
+    },
+    /// virtme-ng's answer has no command line of QEMU in it.
+    #[error("compose a machine: no command line of QEMU in what {0} printed")]
+    NoCommand(PathBuf),
+    /// A file could not be handled.
+    #[error("keep a composed machine in {0}: {1}")]
+    Cache(PathBuf, std::io::Error),
+}
+
+/// The programs that make machines.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    /// virtme-ng's `vng`; its own folder must hold `virtme-run`, too.
+    pub vng: PathBuf,
+    /// Version of virtme-ng.
+    pub vng_version: String,
+    /// First line of `qemu-system-x86_64 --version`.
+    pub qemu_version: String,
+}
+
+/// A command line of QEMU with places left for a machine's folder and the descriptor of its port.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Composed {
+    words: Vec<String>,
+}
+
+impl Composed {
+    /// The command that starts the machine whose initramfs is in `folder`, its port connected to the socket `port`.
+    pub(crate) fn command(&self, folder: &Path, port: RawFd) -> Command {
+        let (folder, port) = (folder.display().to_string(), port.to_string());
+        let mut words = self.words.iter().map(|word| word.replace(FOLDER, &folder).replace(PORT, &port));
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words);
+        command
+    }
+}
+
+/// Asks virtme-ng for a machine with the kernel `image`, or finds the answer it gave last time below `cache`.
+/// `kernel` identifies the image.
+///
+/// # Errors
+/// If virtme-ng cannot be run or does not answer with a command line of QEMU.
+pub fn compose(
+    tools: &Tools,
+    image: &Path,
+    kernel: &str,
+    accelerator: Accelerator,
+    cache: &Path,
+) -> Result<Composed, Error> {
+    let arguments = arguments(image, accelerator);
+    let key = Sha256::digest(format!("{tools:?} {kernel} {arguments:?} {}", env!("CARGO_PKG_VERSION")));
+    let name: String = key.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let path = cache.join("composed").join(format!("{name}.json"));
+    if let Some(composed) = fs::read(&path).ok().and_then(|json| serde_json::from_slice(&json).ok()) {
+        return Ok(composed);
+    }
+    let composed = Composed { words: adapt(ask(tools, &arguments)?, accelerator) };
+    let json = serde_json::to_vec(&composed).unwrap_or_default();
+    store::write_whole(&path, &json).map_err(|error| Error::Cache(path, error))?;
+    Ok(composed)
+}
+
+/// What virtme-ng is asked for: one vCPU, since threads of TCG race with the kernel's own code patching; neither
+/// microvm nor virtiofs, since such a machine could not be saved.
+fn arguments(image: &Path, accelerator: Accelerator) -> Vec<String> {
+    let devices = format!(
+        "-initrd {FOLDER}/{INITRAMFS} -chardev socket,id=hooklab,fd={PORT} \
+         -device virtio-serial-pci,id=hooklab-bus \
+         -device virtserialport,bus=hooklab-bus.0,chardev=hooklab,name={}",
+        hooklab_protocol::PORT_NAME
+    );
+    let mut arguments: Vec<String> =
+        ["--force-9p", "--disable-microvm", "--cpus", "1", "--dry-run", "--verbose", "--exec", "true"]
+            .map(Into::into)
+            .to_vec();
+    if accelerator == Accelerator::Tcg {
+        arguments.push("--disable-kvm".into());
+    }
+    arguments.extend(["--memory".into(), format!("{MEMORY_MIB}M")]);
+    arguments.extend(["--append".into(), "rdinit=/init".into(), "--append".into(), "quiet".into()]);
+    arguments.extend([format!("--qemu-opts={devices}"), "--run".into(), image.display().to_string()]);
+    arguments
+}
+
+fn ask(tools: &Tools, arguments: &[String]) -> Result<Vec<String>, Error> {
+    let scratch = tempfile::tempdir().map_err(|error| Error::Start(tools.vng.clone(), error))?;
+    // vng finds virtme-run on PATH only, and leaves a file behind where temporary files go.
+    let bin = tools.vng.parent().unwrap_or(Path::new("/"));
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    let output = Command::new(&tools.vng)
+        .args(arguments)
+        .env("PATH", path)
+        .env("TMPDIR", scratch.path())
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| Error::Start(tools.vng.clone(), error))?;
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    if !output.status.success() {
+        let lines: Vec<&str> = said.iter().flat_map(|text| text.lines()).collect();
+        let said = lines[lines.len().saturating_sub(8)..].join("\n");
+        return Err(Error::Refused { program: tools.vng.clone(), said });
+    }
+    let is_qemu = |words: &Vec<String>| words.first().is_some_and(|program| program.contains("qemu"));
+    said.iter()
+        .flat_map(|text| text.lines())
+        .filter_map(|line| shell_words::split(line).ok())
+        .find(is_qemu)
+        .ok_or_else(|| Error::NoCommand(tools.vng.clone()))
+}
+
+/// Leaves out what only virtme-ng's own init uses: its ports, which reach for our standard streams, and the
+/// share of the host's files, so that a guest of ours sees none of them.
+fn adapt(composed: Vec<String>, accelerator: Accelerator) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut rest = composed.into_iter().peekable();
+    words.extend(rest.next());
+    while let Some(option) = rest.next() {
+        // Every option of QEMU begins with a dash; it has at most one value.
+        let value = rest.next_if(|word| !word.starts_with('-'));
+        if !is_for_virtme(&option, value.as_deref().unwrap_or_default()) {
+            let value = value.map(|value| match option.as_str() {
+                "-append" => kernel_command_line(&value),
+                // "kvm:tcg" would fall back in silence.
+                "-machine" if accelerator == Accelerator::Kvm => value.replace("kvm:tcg", "kvm"),
+                _ => value,
+            });
+            words.push(option);
+            words.extend(value);
+        }
+    }
+    words
+}
+
+fn is_for_virtme(option: &str, value: &str) -> bool {
+    match option {
+        "-fsdev" => true,
+        // virtme-ng's initramfs; ours is named by a path.
+        "-initrd" => value.starts_with("/proc/"),
+        "-device" => {
+            value.starts_with("virtio-9p-pci")
+                || value == "virtio-serial-pci"
+                || (value.starts_with("virtserialport") && value.contains("name=virtme."))
+        }
+        "-chardev" => !value.contains("id=console") && !value.contains("id=hooklab"),
+        _ => false,
+    }
+}
+
+/// Without the words for virtme-ng's init and for a root file system, neither of which there is.
+fn kernel_command_line(composed: &str) -> String {
+    const NOT_OURS: [&str; 5] = ["virtme", "init=", "root", "nr_open=", "loglevel="];
+    let ours = |word: &&str| *word != "ro" && !NOT_OURS.iter().any(|prefix| word.starts_with(prefix));
+    composed.split_whitespace().filter(ours).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In the form that virtme-ng 1.42 prints, shortened.
+    const COMPOSED: &str = "/usr/bin/qemu-system-x86_64 -name virtme-ng -m 256M \
+        -fsdev local,id=virtfs5,path=/,readonly=on -device virtio-9p-pci,fsdev=virtfs5,mount_tag=/dev/root \
+        -machine accel=kvm:tcg -no-reboot -serial chardev:console \
+        -chardev file,id=console,path=/proc/self/fd/2 -chardev stdio,id=stdin,signal=on,mux=off \
+        -device virtio-serial-pci -device virtserialport,name=virtme.stdin,chardev=stdin \
+        -kernel /k/vmlinuz -append 'virtme_hostname=v nr_open=1 console=ttyS0 panic=-1 rootfstype=9p ro \
+        loglevel=7 rdinit=/init quiet init=/venv/virtme-ng-init' -initrd /proc/self/fd/4 \
+        -initrd HOOKLAB-FOLDER/initramfs -chardev socket,id=hooklab,fd=HOOKLAB-PORT \
+        -device virtio-serial-pci,id=hooklab-bus -device virtserialport,bus=hooklab-bus.0,name=hooklab";
+
+    #[test]
+    fn what_is_for_virtme_is_left_out_and_the_rest_stays_in_order() {
+        let composed = shell_words::split(COMPOSED).unwrap();
+        let words = adapt(composed, Accelerator::Kvm);
+        assert_eq!(
+            Composed { words }
+                .command(Path::new("/run/x"), 7)
+                .get_args()
+                .collect::<Vec<_>>()
+                .join(" ".as_ref()),
+            "-name virtme-ng -m 256M -machine accel=kvm -no-reboot -serial chardev:console \
+             -chardev file,id=console,path=/proc/self/fd/2 -kernel /k/vmlinuz \
+             -append console=ttyS0 panic=-1 rdinit=/init quiet -initrd /run/x/initramfs \
+             -chardev socket,id=hooklab,fd=7 -device virtio-serial-pci,id=hooklab-bus \
+             -device virtserialport,bus=hooklab-bus.0,name=hooklab"
+        );
+    }
+}

@@ -1,0 +1,287 @@
+//! Runs tests on one kernel and judges what happens: a guest that dies takes down the one test that was running; it
+//! is started again and goes on with the rest.
+
+use std::collections::{HashSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use hooklab_protocol::{Exit, Report, Run};
+
+use crate::event::{Event, Observer, Outcome, Start};
+use crate::machine::{Death, Machine, Plan};
+
+/// What the agent may take on top of a test's own time limit before the guest counts as hung.
+const AGENT_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// How long the guest may take to take in the payload and start a test.
+const PAYLOAD_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often in a row a guest may die with no test running.
+const IDLE_DEATHS: usize = 2;
+
+/// The tests to run on a kernel, and how.
+#[derive(Debug)]
+pub struct Job<'a> {
+    /// The kernel, as the user named it.
+    pub spec: String,
+    /// What makes the machine.
+    pub plan: Plan<'a>,
+    /// The archive.
+    pub payload: &'a [u8],
+    /// The libtest binary, relative to the payload.
+    pub binary: String,
+    /// Names of the tests, as the binary lists them.
+    pub tests: Vec<String>,
+    /// Environment of the tests; `{payload}` in a value stands for the folder of the payload.
+    pub env: Vec<(String, String)>,
+    /// Folder in the payload from which new and changed files come back.
+    pub collect: Option<String>,
+    /// Time limit for a test.
+    pub timeout: Duration,
+    /// Time limit for a guest to say hello.
+    pub boot_timeout: Duration,
+    /// Where the console's log goes.
+    pub log: PathBuf,
+    /// Whether to stop at the first test that does not pass.
+    pub fail_fast: bool,
+    /// Set when the user has interrupted the run.
+    pub cancelled: Arc<AtomicBool>,
+}
+
+/// Runs the tests of `job`. Everything it finds out goes to `observer`, [`Event::KernelEnded`] last.
+pub fn run(job: &Job<'_>, observer: &dyn Observer) {
+    let begin = Instant::now();
+    let spec = job.spec.clone();
+    observer.notify(Event::KernelStarted { spec: spec.clone(), tests: job.tests.len() });
+    let error =
+        Runner { job, observer, left: job.tests.iter().cloned().collect(), failed: false }.run().err();
+    observer.notify(Event::KernelEnded { spec, error, wall: begin.elapsed() });
+}
+
+/// Says whether a kernel reaches user space with this machine; used to find out whether KVM works.
+///
+/// # Errors
+/// Why it does not, in a few words.
+pub fn probe(plan: Plan<'_>, limit: Duration, cancelled: Arc<AtomicBool>) -> Result<(), String> {
+    let mut machine = Machine::start(plan, None, cancelled).map_err(|error| error.to_string())?;
+    match machine.hello(limit) {
+        Ok(_) => {
+            machine.power_off();
+            Ok(())
+        }
+        Err(Death::Panicked(_)) => Err("a kernel started with it fails".into()),
+        Err(Death::Stopped { .. }) => Err("QEMU gives up with it".into()),
+        Err(Death::Silent { .. }) => Err("a kernel started with it hangs".into()),
+        Err(other) => Err(other.to_string()),
+    }
+}
+
+/// How one machine's work ended.
+enum End {
+    /// All tests have results.
+    Done,
+    /// The machine died; the rest needs another one.
+    Died(Death),
+    /// A test did not pass, and that was to be the end.
+    Enough,
+}
+
+struct Runner<'a> {
+    job: &'a Job<'a>,
+    observer: &'a dyn Observer,
+    left: VecDeque<String>,
+    failed: bool,
+}
+
+impl Runner<'_> {
+    fn run(&mut self) -> Result<(), String> {
+        let mut idle_deaths = 0;
+        loop {
+            let before = self.left.len();
+            let death = match self.run_on_a_machine()? {
+                End::Done | End::Enough => return Ok(()),
+                End::Died(Death::Cancelled) => return Err(Death::Cancelled.to_string()),
+                End::Died(death) => death,
+            };
+            idle_deaths = if self.left.len() < before { 0 } else { idle_deaths + 1 };
+            if idle_deaths == IDLE_DEATHS {
+                return Err(death.to_string());
+            }
+            if self.left.is_empty() || (self.failed && self.job.fail_fast) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Starts a machine and runs what is left; an error is one of the lab, not of a test.
+    fn run_on_a_machine(&mut self) -> Result<End, String> {
+        let job = self.job;
+        let started = Machine::start(job.plan, Some(&job.log), Arc::clone(&job.cancelled));
+        let mut machine = started.map_err(|error| error.to_string())?;
+        let (release, boot) = machine.hello(job.boot_timeout).map_err(|death| death.to_string())?;
+        let start = match job.plan {
+            Plan::Boot { .. } => Start::Boot,
+            Plan::Host { .. } => Start::Host,
+        };
+        self.observer.notify(Event::KernelUp { spec: job.spec.clone(), release, start, boot });
+        let request = Run {
+            payload_bytes: job.payload.len() as u64,
+            binary: job.binary.clone(),
+            tests: self.left.iter().cloned().collect(),
+            timeout_ms: u64::try_from(job.timeout.as_millis()).unwrap_or(u64::MAX),
+            env: job.env.clone(),
+            collect: job.collect.clone(),
+        };
+        if let Err(death) = machine.run(request, job.payload) {
+            return Ok(End::Died(death));
+        }
+        let end = self.follow(&mut machine);
+        machine.power_off();
+        Ok(end)
+    }
+
+    /// Takes note of what the agent says until there is no more to come.
+    fn follow(&mut self, machine: &mut Machine) -> End {
+        let mut running: Option<(String, Instant)> = None;
+        loop {
+            let limit = match &running {
+                Some((_, begin)) => (self.job.timeout + AGENT_PATIENCE)
+                    .saturating_sub(begin.elapsed())
+                    .max(Duration::from_millis(1)),
+                None => PAYLOAD_PATIENCE,
+            };
+            match machine.next(limit) {
+                Ok(Report::Started { test }) if running.is_none() && self.left.front() == Some(&test) => {
+                    self.observer
+                        .notify(Event::TestStarted { spec: self.job.spec.clone(), test: test.clone() });
+                    running = Some((test, Instant::now()));
+                }
+                Ok(Report::Ended { test, exit, micros, output })
+                    if running.as_ref().is_some_and(|(name, _)| *name == test) =>
+                {
+                    running = None;
+                    let (outcome, message) = judge(exit, &output, self.job.timeout);
+                    self.end(outcome, Duration::from_micros(micros), message);
+                    if self.failed && self.job.fail_fast {
+                        return End::Enough;
+                    }
+                }
+                Ok(Report::File { path, content }) => {
+                    self.observer.notify(Event::File { spec: self.job.spec.clone(), path, content });
+                }
+                Ok(Report::Done) if running.is_none() && self.left.is_empty() => return End::Done,
+                Ok(other) => {
+                    return self
+                        .blame(running.as_ref(), Death::Nonsense(format!("out of turn it said {other:?}")));
+                }
+                Err(death) => return self.blame(running.as_ref(), death),
+            }
+        }
+    }
+
+    /// The machine died: the test that was running, if any, is what it died of.
+    fn blame(&mut self, running: Option<&(String, Instant)>, death: Death) -> End {
+        if let Some((_, begin)) = running
+            && death != Death::Cancelled
+        {
+            let outcome = match death {
+                Death::Silent { .. } => Outcome::TimedOut,
+                _ => Outcome::Crashed,
+            };
+            self.end(outcome, begin.elapsed(), Some(death.to_string()));
+        }
+        End::Died(death)
+    }
+
+    /// Takes the first test off the list, with its result.
+    fn end(&mut self, outcome: Outcome, duration: Duration, message: Option<String>) {
+        self.failed |= outcome != Outcome::Passed;
+        if let Some(test) = self.left.pop_front() {
+            let spec = self.job.spec.clone();
+            self.observer.notify(Event::TestEnded { spec, test, outcome, duration, message });
+        }
+    }
+}
+
+/// What the end of a test's process means. libtest exits with 0 also where no test had that name, so its word is
+/// asked for as well.
+fn judge(exit: Exit, output: &str, limit: Duration) -> (Outcome, Option<String>) {
+    let said_so =
+        output.lines().any(|line| line.starts_with("test result: ok. 1 passed; 0 failed; 0 ignored"));
+    match exit {
+        Exit::Code(0) if said_so => (Outcome::Passed, None),
+        Exit::Code(0) => (Outcome::Failed, Some(format!("it ended well without having run:\n{output}"))),
+        Exit::Code(_) => (Outcome::Failed, Some(output.to_owned())),
+        Exit::Signal(signal) => (Outcome::Crashed, Some(format!("killed by signal {signal}:\n{output}"))),
+        Exit::TimedOut => {
+            (Outcome::TimedOut, Some(format!("killed at its time limit of {limit:.0?}:\n{output}")))
+        }
+    }
+}
+
+/// A test of a binary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Test {
+    /// Its name.
+    pub name: String,
+    /// Whether its source says that it is to be left out.
+    pub ignored: bool,
+}
+
+/// Why a binary could not be asked for its tests.
+#[derive(Debug, thiserror::Error)]
+#[error("list the tests of {binary}: {message}")]
+pub struct ListError {
+    binary: PathBuf,
+    message: String,
+}
+
+/// Asks a libtest binary, on the host, which tests it has, in its order.
+///
+/// # Errors
+/// If the binary cannot be run or does not answer as libtest does.
+pub fn list(binary: &Path) -> Result<Vec<Test>, ListError> {
+    let ignored: HashSet<String> = list_with(binary, &["--ignored"])?.into_iter().collect();
+    let all = list_with(binary, &[])?;
+    Ok(all.into_iter().map(|name| Test { ignored: ignored.contains(&name), name }).collect())
+}
+
+fn list_with(binary: &Path, more: &[&str]) -> Result<Vec<String>, ListError> {
+    let failed = |message: String| ListError { binary: binary.to_owned(), message };
+    let mut command = std::process::Command::new(binary);
+    command.args(["--list", "--format=terse"]).args(more).stdin(std::process::Stdio::null());
+    let output = command.output().map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
+    }
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+    const PASSED: &str =
+        "running 1 test\ntest a ... ok\n\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured";
+
+    #[test]
+    fn only_a_test_that_ran_has_passed() {
+        assert_eq!(judge(Exit::Code(0), PASSED, LIMIT), (Outcome::Passed, None));
+        let none = "running 0 tests\n\ntest result: ok. 0 passed; 0 failed; 0 ignored";
+        assert_eq!(judge(Exit::Code(0), none, LIMIT).0, Outcome::Failed);
+        assert_eq!(judge(Exit::Code(0), "", LIMIT).0, Outcome::Failed);
+        assert_eq!(judge(Exit::Code(101), PASSED, LIMIT).0, Outcome::Failed);
+    }
+
+    #[test]
+    fn a_signal_and_a_time_limit_are_told_apart() {
+        assert_eq!(judge(Exit::Signal(6), "", LIMIT).0, Outcome::Crashed);
+        let (outcome, message) = judge(Exit::TimedOut, "waiting", LIMIT);
+        assert_eq!(outcome, Outcome::TimedOut);
+        assert_eq!(message.unwrap(), "killed at its time limit of 5s:\nwaiting");
+    }
+}
