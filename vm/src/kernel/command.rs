@@ -1,0 +1,149 @@
+//! Runs the host's tools such that none outlives us.
+
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::unistd::{getpid, getppid};
+
+use super::error::Error;
+
+/// How often a running tool is looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Starts a tool that the kernel ends together with the calling thread, however that ends. Its messages come in
+/// English.
+///
+/// Ctrl-C reaches it by itself: it stays in our process group.
+///
+/// # Errors
+/// The tool is not there or cannot be started; `package` is what has it.
+pub(super) fn spawn(command: &mut Command, package: &'static str) -> Result<Child, Error> {
+    let parent = getpid();
+    let die_with_parent = move || {
+        prctl::set_pdeathsig(Signal::SIGTERM)?;
+        // It counts from now on: look whether the parent has died already.
+        if getppid() == parent { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
+    };
+    command.env("LC_ALL", "C").stdin(Stdio::null());
+    // SAFETY: between fork and exec only prctl and getppid are called, both async-signal-safe; nothing allocates.
+    unsafe { command.pre_exec(die_with_parent) };
+    command.spawn().map_err(|source| failed(command, package, source))
+}
+
+/// Runs a tool to its end; gives its status and what it wrote to standard error. Calls `tick` now and then.
+///
+/// # Errors
+/// The tool cannot be run, or `cancel` was set; then it is dead.
+pub(super) fn run(
+    command: &mut Command,
+    package: &'static str,
+    cancel: &AtomicBool,
+    mut tick: impl FnMut(),
+) -> Result<(ExitStatus, String), Error> {
+    let mut child = spawn(command.stdout(Stdio::null()).stderr(Stdio::piped()), package)?;
+    let messages = collect_stderr(&mut child);
+    let mut pause = Duration::from_millis(1);
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(|source| failed(command, package, source))? {
+            break status;
+        }
+        if cancel.load(Ordering::Relaxed) {
+            end(&mut child);
+            return Err(Error::Cancelled);
+        }
+        tick();
+        thread::sleep(pause);
+        pause = (pause * 2).min(TICK);
+    };
+    Ok((status, messages.join().unwrap_or_default()))
+}
+
+/// Reads a child's standard error in a thread of its own, so that a full pipe never stops it.
+pub(super) fn collect_stderr(child: &mut Child) -> thread::JoinHandle<String> {
+    let stderr = child.stderr.take();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut stderr) = stderr {
+            // What came until an error is what there is to show.
+            let _ = stderr.read_to_end(&mut bytes);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// Ends a tool in a friendly way, so that it can end its own children, and waits for it.
+pub(super) fn end(child: &mut Child) {
+    if let Ok(pid) = i32::try_from(child.id()) {
+        // Not waited for yet, so the number is still its own; if it has ended there is nobody to signal.
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGTERM);
+    }
+    let _ = child.wait();
+}
+
+/// The error of a tool that could not be run.
+pub(super) fn failed(command: &Command, package: &'static str, source: io::Error) -> Error {
+    Error::Tool { tool: command_name(command), package, source }
+}
+
+/// The name of a tool, without its folder.
+pub(super) fn command_name(command: &Command) -> String {
+    let program = std::path::Path::new(command.get_program());
+    program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// The lines of a message that say what went wrong: the last few that are not empty, in one line.
+pub(super) fn summary(messages: &str) -> String {
+    let mut lines: Vec<&str> = messages.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    // apt says what matters with an `E:`; the rest then is noise.
+    if lines.iter().any(|line| line.starts_with("E: ")) {
+        lines.retain(|line| line.starts_with("E: "));
+    }
+    let tail = &lines[lines.len().saturating_sub(3)..];
+    let tail: Vec<&str> = tail.iter().map(|line| line.strip_prefix("E: ").unwrap_or(line)).collect();
+    if tail.is_empty() { "it said nothing".to_owned() } else { tail.join("; ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn the_status_and_the_messages_come_back() {
+        let never = AtomicBool::new(false);
+        let mut command = Command::new("sh");
+        let (status, messages) =
+            run(command.args(["-c", "echo oops >&2; exit 3"]), "dash", &never, || {}).unwrap();
+        assert_eq!((status.code(), messages.as_str()), (Some(3), "oops\n"));
+    }
+
+    #[test]
+    fn a_missing_tool_is_named_with_its_package() {
+        let never = AtomicBool::new(false);
+        let error = run(&mut Command::new("/nonexistent/apt-helper"), "apt", &never, || {}).unwrap_err();
+        assert!(error.to_string().starts_with("run apt-helper: "), "{error}");
+        assert!(error.to_string().ends_with("install the package apt"), "{error}");
+    }
+
+    #[test]
+    fn cancelling_ends_the_tool() {
+        let start = Instant::now();
+        let cancel = AtomicBool::new(true);
+        let result = run(Command::new("sleep").arg("60"), "coreutils", &cancel, || {});
+        assert!(matches!(result, Err(Error::Cancelled)));
+        assert!(start.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn of_many_messages_the_errors_are_kept() {
+        assert_eq!(summary("W: noise\nE: first\nE: second\n"), "first; second");
+        assert_eq!(summary("a\n\nb\n"), "a; b");
+        assert_eq!(summary(""), "it said nothing");
+    }
+}

@@ -1,0 +1,269 @@
+//! Which of Debian's packages make up a kernel, and which kernel of a series is the newest.
+//!
+//! There are three layouts. Up to 6.18, `linux-image-R` has all of it. From 6.19 it is empty and depends on
+//! `linux-binary-R` (the image), `linux-base-R` (the config) and `linux-modules-R`. Of superseded kernels in that
+//! layout the archive keeps the image alone.
+
+use std::cmp::Ordering;
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+
+use super::command;
+use super::error::Error;
+use super::index::{Entry, Index};
+use super::lock::{Package, Pin};
+use super::spec::{Series, Spec};
+
+/// A kernel that Debian offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Offer {
+    /// What `uname -r` prints.
+    pub(super) release: String,
+    /// Debian's version.
+    pub(super) version: String,
+    /// Its place in the list of flavours; 0 is the preferred one.
+    flavour: usize,
+    packages: Vec<Package>,
+}
+
+impl Offer {
+    /// Whether it has the very files of a pin, wherever they are now.
+    pub(super) fn is(&self, pin: &Pin) -> bool {
+        let hashes = |packages: &[Package]| -> Vec<String> {
+            packages.iter().map(|package| package.sha256.clone()).collect()
+        };
+        self.release == pin.release && hashes(&self.packages) == hashes(&pin.packages)
+    }
+
+    /// The offer as an entry of the lock, under the name `spec`.
+    pub(super) fn pin(self, spec: &Spec) -> Pin {
+        Pin { spec: spec.to_string(), release: self.release, version: self.version, packages: self.packages }
+    }
+}
+
+/// All kernels of the index that are complete enough to boot, in its order.
+pub(super) fn offers(index: &Index, flavours: &[String]) -> Vec<Offer> {
+    let offer = |entry| offer(entry, index, flavours);
+    let mut offers: Vec<Offer> = Vec::new();
+    for offer in index.entries.iter().filter_map(offer) {
+        // Two suites may have the same kernel; the one that comes first is the preferred one.
+        if !offers.iter().any(|known| known.release == offer.release && known.version == offer.version) {
+            offers.push(offer);
+        }
+    }
+    offers
+}
+
+/// The kernel that an image package stands for, if it is one and what it needs is there.
+fn offer(entry: &Entry, index: &Index, flavours: &[String]) -> Option<Offer> {
+    let release = entry.package.name.strip_prefix("linux-image-")?;
+    let flavour = flavour_of(release, flavours)?;
+    // A metapackage: it stands for whatever image is current.
+    if entry.depends.iter().any(|name| name.starts_with("linux-image-")) {
+        return None;
+    }
+    let part = |prefix: &str| {
+        let name = format!("{prefix}{release}");
+        let version = &entry.package.version;
+        entry.depends.contains(&name).then(|| {
+            let mut entries = index.entries.iter().map(|entry| &entry.package);
+            entries.find(|package| package.name == name && package.version == *version).cloned()
+        })
+    };
+    let mut packages = match part("linux-binary-") {
+        Some(binary) => vec![binary?],
+        None => vec![entry.package.clone()],
+    };
+    // Without these it boots all the same.
+    packages.extend(part("linux-base-").flatten());
+    packages.extend(part("linux-modules-").flatten());
+    Some(Offer { release: release.to_owned(), version: entry.package.version.clone(), flavour, packages })
+}
+
+/// The place of a release's flavour among those that will do.
+fn flavour_of(release: &str, flavours: &[String]) -> Option<usize> {
+    flavours.iter().position(|flavour| {
+        release.strip_suffix(flavour.as_str()).and_then(|rest| rest.strip_suffix('-')).is_some_and(|rest| {
+            // `rt-amd64` ends in `amd64` and is another flavour; what precedes a flavour ends in a release's last part.
+            rest.rsplit('-').next().is_some_and(|part| part.contains(|c: char| c.is_ascii_digit()))
+        })
+    })
+}
+
+/// Whether a kernel is a release candidate.
+fn is_candidate(release: &str) -> bool {
+    Series::split(release).is_some_and(|(_, rest)| rest.starts_with("-rc"))
+}
+
+/// The newest of those that a spec names: by Debian's order of versions, then by flavour.
+pub(super) fn newest(offers: &[Offer], spec: &Spec, cancel: &AtomicBool) -> Result<Option<Offer>, Error> {
+    let mut best: Option<&Offer> = None;
+    for offer in offers {
+        // A series means its stable releases; who wants a candidate names it.
+        let wanted = spec.matches(&offer.release, &offer.version)
+            && (matches!(spec, Spec::Release(_)) || !is_candidate(&offer.release));
+        if !wanted {
+            continue;
+        }
+        let better = match best {
+            None => true,
+            Some(best) => match compare(&offer.version, &best.version, cancel)? {
+                Ordering::Equal => offer.flavour < best.flavour,
+                order => order == Ordering::Greater,
+            },
+        };
+        if better {
+            best = Some(offer);
+        }
+    }
+    Ok(best.cloned())
+}
+
+/// The versions that are offered in a series, for messages; each once, in the index's order.
+pub(super) fn versions(offers: &[Offer], series: Series) -> Vec<String> {
+    let mut versions: Vec<String> = Vec::new();
+    for offer in offers.iter().filter(|offer| Spec::Series(series).matches(&offer.release, &offer.version)) {
+        if !versions.contains(&offer.version) {
+            versions.push(offer.version.clone());
+        }
+    }
+    versions
+}
+
+/// Compares two versions the way Debian does (`deb-version(7)`). dpkg is the authority, and is asked few times.
+pub(super) fn compare(left: &str, right: &str, cancel: &AtomicBool) -> Result<Ordering, Error> {
+    if left == right {
+        return Ok(Ordering::Equal);
+    }
+    let holds = |relation: &str| {
+        let mut command = Command::new("dpkg");
+        command.args(["--compare-versions", left, relation, right]);
+        let (status, messages) = command::run(&mut command, "dpkg", cancel, || {})?;
+        match status.code() {
+            Some(0) => Ok(true),
+            Some(1) => Ok(false),
+            _ => Err(Error::ToolFailed { tool: "dpkg".into(), reason: command::summary(&messages) }),
+        }
+    };
+    Ok(match (holds("gt")?, || holds("lt")) {
+        (true, _) => Ordering::Greater,
+        (false, less) if less()? => Ordering::Less,
+        _ => Ordering::Equal,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::series::Archive;
+
+    static NEVER: AtomicBool = AtomicBool::new(false);
+
+    fn entry(name: &str, version: &str, depends: &[&str]) -> Entry {
+        let package = Package {
+            name: name.into(),
+            version: version.into(),
+            archive: Archive::Main,
+            suite: "trixie".into(),
+            path: format!("pool/{name}.deb"),
+            size: 1,
+            sha256: "00".repeat(32),
+        };
+        Entry { package, depends: depends.iter().map(|name| (*name).to_owned()).collect() }
+    }
+
+    fn flavours() -> Vec<String> {
+        vec!["cloud-amd64".into(), "amd64".into()]
+    }
+
+    fn index(entries: Vec<Entry>) -> Index {
+        Index { entries, ..Index::default() }
+    }
+
+    fn choose(entries: Vec<Entry>, spec: &str) -> Option<Offer> {
+        newest(&offers(&index(entries), &flavours()), &spec.parse().unwrap(), &NEVER).unwrap()
+    }
+
+    fn names(offer: &Offer) -> Vec<&str> {
+        offer.packages.iter().map(|package| package.name.as_str()).collect()
+    }
+
+    #[test]
+    fn the_oldest_layout_is_one_package() {
+        let entries = vec![entry("linux-image-5.10.0-46-cloud-amd64", "5.10.262-1", &["kmod", "linux-base"])];
+        let offer = choose(entries, "5.10").unwrap();
+        assert_eq!(names(&offer), ["linux-image-5.10.0-46-cloud-amd64"]);
+        assert_eq!((offer.release.as_str(), offer.version.as_str()), ("5.10.0-46-cloud-amd64", "5.10.262-1"));
+    }
+
+    fn split(missing: &[&str]) -> Vec<Entry> {
+        let parts = [
+            "linux-binary-7.3.4-cloud-amd64",
+            "linux-base-7.3.4-cloud-amd64",
+            "linux-modules-7.3.4-cloud-amd64",
+        ];
+        let mut entries = vec![entry("linux-image-7.3.4-cloud-amd64", "7.3.4-1", &parts)];
+        entries.extend(
+            parts.iter().filter(|part| !missing.contains(part)).map(|part| entry(part, "7.3.4-1", &[])),
+        );
+        entries
+    }
+
+    #[test]
+    fn the_newest_layout_is_three_packages() {
+        let offer = choose(split(&[]), "7.3").unwrap();
+        assert_eq!(
+            names(&offer),
+            [
+                "linux-binary-7.3.4-cloud-amd64",
+                "linux-base-7.3.4-cloud-amd64",
+                "linux-modules-7.3.4-cloud-amd64"
+            ]
+        );
+    }
+
+    #[test]
+    fn of_a_superseded_kernel_the_image_is_enough_but_needed() {
+        let superseded = split(&["linux-base-7.3.4-cloud-amd64", "linux-modules-7.3.4-cloud-amd64"]);
+        assert_eq!(names(&choose(superseded, "7.3").unwrap()), ["linux-binary-7.3.4-cloud-amd64"]);
+        assert_eq!(choose(split(&["linux-binary-7.3.4-cloud-amd64"]), "7.3"), None);
+    }
+
+    #[test]
+    fn parts_of_another_version_do_not_fit() {
+        let mut entries = split(&[]);
+        for entry in &mut entries[1..] {
+            entry.package.version = "7.3.4-2".into();
+        }
+        assert_eq!(choose(entries, "7.3"), None);
+    }
+
+    #[test]
+    fn the_newest_is_taken_by_debian_s_order_and_the_cloud_flavour_of_equals() {
+        let entries = vec![
+            entry("linux-image-6.12.117+deb12-cloud-amd64", "6.12.117-1~bpo12+1", &[]),
+            entry("linux-image-6.12.117+deb13-amd64", "6.12.117-1", &[]),
+            entry("linux-image-6.12.117+deb13-cloud-amd64", "6.12.117-1", &[]),
+            entry("linux-image-6.12.9+deb13-cloud-amd64", "6.12.9-1", &[]),
+            entry("linux-image-6.12.200-rt-amd64", "6.12.200-1", &[]),
+            entry("linux-image-6.12-cloud-amd64", "6.12.201-1", &["linux-image-6.12.117+deb13-cloud-amd64"]),
+            entry("linux-image-6.1.0-56-cloud-amd64", "6.1.192-2", &[]),
+        ];
+        assert_eq!(choose(entries.clone(), "6.12").unwrap().release, "6.12.117+deb13-cloud-amd64");
+        assert_eq!(choose(entries.clone(), "6.12.9").unwrap().version, "6.12.9-1");
+        assert_eq!(choose(entries.clone(), "6.11"), None);
+        let offers = offers(&index(entries), &flavours());
+        let series = Series { major: 6, minor: 12 };
+        assert_eq!(versions(&offers, series), ["6.12.117-1~bpo12+1", "6.12.117-1", "6.12.9-1"]);
+    }
+
+    #[test]
+    fn a_release_candidate_must_be_named() {
+        let entries = vec![
+            entry("linux-image-7.3-rc7-cloud-amd64", "7.3~rc7-1~exp1", &[]),
+            entry("linux-image-7.3-rc6-amd64", "7.3~rc6-1~exp1", &[]),
+        ];
+        assert_eq!(choose(entries.clone(), "7.3"), None);
+        assert_eq!(choose(entries, "7.3-rc7").unwrap().version, "7.3~rc7-1~exp1");
+    }
+}
