@@ -1,0 +1,207 @@
+//! All that can go wrong, each with a sentence that says what to do and an exit code of its own.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::attach_point::AttachPoint;
+
+/// Why a program is not loaded, attached or followed.
+///
+/// The messages are lower case and continue "failed to".
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The object cannot be read at all.
+    #[error("read `{}`: {source}; give the path of a compiled eBPF object", path.display())]
+    Unreadable {
+        /// What the user named.
+        path: PathBuf,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+
+    /// The file is something else than an ELF object for eBPF.
+    #[error("use `{}`: {what}; give an object compiled by `clang -target bpf`", path.display())]
+    NotEbpf {
+        /// What the user named.
+        path: PathBuf,
+        /// What the file is instead.
+        what: String,
+    },
+
+    /// The object has nothing to attach.
+    #[error("use `{}`: there is no program in it; put one into SEC(\"tp/CATEGORY/NAME\")", path.display())]
+    NoProgram {
+        /// What the user named.
+        path: PathBuf,
+    },
+
+    /// A program is of a kind that hooklab does not attach.
+    #[error(
+        "attach `{program}`: its section `{section}` names no tracepoint, and nothing else is supported; put \
+         it into SEC(\"tp/CATEGORY/NAME\")"
+    )]
+    UnsupportedSection {
+        /// The function.
+        program: String,
+        /// Its section, as the object spells it.
+        section: String,
+    },
+
+    /// The filter was asked for and the object has no variable that takes it.
+    #[error(
+        "set `{name}`: `{}` has no such global of 32 bits; declare `const volatile int {name} = 0;` in the \
+         program, or leave --pid-filter out",
+        path.display()
+    )]
+    NoGlobal {
+        /// What the user named.
+        path: PathBuf,
+        /// The variable.
+        name: &'static str,
+    },
+
+    /// The variable is there, and setting it would change nothing.
+    #[error(
+        "set `{name}`: no instruction in `{}` reads it, since the compiler folded its initial value into the \
+         code; declare it `const volatile`, not `const`, and compile again, or leave --pid-filter out",
+        path.display()
+    )]
+    FoldedGlobal {
+        /// What the user named.
+        path: PathBuf,
+        /// The variable.
+        name: &'static str,
+    },
+
+    /// The process may not load programs.
+    #[error(
+        "load eBPF programs: this process has neither CAP_SYS_ADMIN nor both CAP_BPF and CAP_PERFMON; run it \
+         as root"
+    )]
+    NotPermitted,
+
+    /// There is no tracefs, in which the kernel lists its tracepoints.
+    #[error(
+        "find tracefs: it is mounted neither on /sys/kernel/tracing nor on /sys/kernel/debug/tracing; run \
+         `mount -t tracefs tracefs /sys/kernel/tracing`"
+    )]
+    NoTracefs,
+
+    /// This kernel does not have the tracepoint.
+    #[error(
+        "attach `{program}` to `{point}`: this kernel has no such tracepoint; `available_events` in tracefs \
+         lists those it has"
+    )]
+    NoTracepoint {
+        /// The function.
+        program: String,
+        /// Where it wants to go.
+        point: AttachPoint,
+    },
+
+    /// The kernel's verifier refuses a program.
+    #[error("load `{program}`: the kernel's verifier rejected it:\n{}", log.trim_end())]
+    Rejected {
+        /// The function, or the object where the loader does not say which function it was.
+        program: String,
+        /// The verifier's log, unchanged.
+        log: String,
+    },
+
+    /// The library that does the work gave up for a reason of its own.
+    #[error("{what} with {loader}: {message}")]
+    Library {
+        /// The loader's name.
+        loader: &'static str,
+        /// What was being done, as in "load the object".
+        what: String,
+        /// What the library says, with its causes.
+        message: String,
+    },
+
+    /// A system call that never fails on a sound system did.
+    #[error("{what}: {source}")]
+    System {
+        /// What was being done.
+        what: &'static str,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+}
+
+/// The exit codes, as `--help` prints them. 1 is left to the unforeseen (a panic's message comes with it).
+pub const EXIT_CODES: &str = "\
+Exit codes:
+   0  attached, and detached when told to stop
+   2  the command line is wrong
+   3  OBJECT cannot be read
+   4  OBJECT is not an eBPF object
+   5  there is no program in OBJECT
+   6  a program is not for a tracepoint
+   7  OBJECT has no global `pid_filter`
+   8  no instruction reads the global `pid_filter`
+   9  not permitted: neither CAP_SYS_ADMIN nor both CAP_BPF and CAP_PERFMON
+  10  tracefs is not mounted
+  11  the kernel has no such tracepoint
+  12  the kernel's verifier rejected the program
+  13  the loader's library failed
+  14  a system call failed";
+
+impl Error {
+    /// The exit code of the process that ends with this error, as [`EXIT_CODES`] has it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Unreadable { .. } => 3,
+            Self::NotEbpf { .. } => 4,
+            Self::NoProgram { .. } => 5,
+            Self::UnsupportedSection { .. } => 6,
+            Self::NoGlobal { .. } => 7,
+            Self::FoldedGlobal { .. } => 8,
+            Self::NotPermitted => 9,
+            Self::NoTracefs => 10,
+            Self::NoTracepoint { .. } => 11,
+            Self::Rejected { .. } => 12,
+            Self::Library { .. } => 13,
+            Self::System { .. } => 14,
+        }
+    }
+
+    /// Wraps what a library says, together with the causes that it names.
+    pub(crate) fn library(
+        loader: &'static str,
+        what: impl Into<String>,
+        error: &(dyn std::error::Error + 'static),
+    ) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !message.contains(&text) {
+                message = format!("{message}: {text}");
+            }
+            cause = error.source();
+        }
+        Self::Library { loader, what: what.into(), message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_that_an_error_has_is_in_the_table() {
+        let error = Error::System { what: "poll", source: io::Error::other("x") };
+        assert!(EXIT_CODES.contains(&format!("\n  {}  ", error.exit_code())));
+        assert!(EXIT_CODES.contains(&format!("\n   {}  not permitted", Error::NotPermitted.exit_code())));
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let inner = io::Error::other("the cause");
+        let error = Error::library("aya", "load `x`", &io::Error::other(inner));
+        assert_eq!(error.to_string(), "load `x` with aya: the cause");
+    }
+}

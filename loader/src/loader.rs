@@ -1,0 +1,54 @@
+//! The trait that each loader implements, and what goes in and out.
+
+use std::num::NonZeroU32;
+
+use serde::Serialize;
+
+use crate::{Error, Global, Object};
+
+/// Something that brings programs into the kernel.
+pub trait Loader: Sync {
+    /// What `--loader` calls it.
+    fn name(&self) -> &'static str;
+
+    /// Loads all programs of the object and attaches each where its section says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Rejected`] if the verifier refuses one, [`Error::Library`] for everything else. Nothing is left
+    /// in the kernel then.
+    fn attach(&self, job: &Job<'_>) -> Result<Box<dyn Attachment>, Error>;
+}
+
+/// What a loader is asked to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    /// The object, inspected.
+    pub object: &'a Object,
+    /// The variable to set before the kernel sees the program, and the value.
+    pub filter: Option<(&'a Global, NonZeroU32)>,
+}
+
+/// Programs that are attached. Dropping it detaches them too.
+pub trait Attachment {
+    /// The programs, in the object's order.
+    fn programs(&self) -> &[AttachedProgram];
+
+    /// Detaches and unloads all of them.
+    ///
+    /// # Errors
+    ///
+    /// If the loader cannot; the kernel does it then when the process ends.
+    fn detach(self: Box<Self>) -> Result<(), Error>;
+}
+
+/// One program that is live.
+#[derive(Debug, Clone, Serialize)]
+pub struct AttachedProgram {
+    /// The function.
+    pub name: String,
+    /// Its attach point, as [`AttachPoint`](crate::AttachPoint) displays it.
+    pub attach: String,
+    /// The kernel's id of the program, as `bpftool prog` shows it.
+    pub id: u32,
+}

@@ -1,0 +1,163 @@
+//! The loader of the crate `libbpf-rs`: the kernel's own C library behind a Rust interface.
+
+use std::mem;
+use std::os::fd::AsFd as _;
+use std::sync::{Mutex, PoisonError};
+
+use libbpf_rs::{
+    Link, MapType, Object, ObjectBuilder, OpenObject, PrintLevel, TracepointCategory, set_print,
+};
+
+use crate::{AttachPoint, AttachedProgram, Attachment, Error, Global, Job, Loader, Program};
+
+const NAME: &str = "libbpf";
+/// What libbpf prints around a verifier's log.
+const LOG_START: &str = "-- BEGIN PROG LOAD LOG --\n";
+const LOG_END: &str = "-- END PROG LOAD LOG --";
+
+/// Loads with the crate `libbpf-rs`.
+#[derive(Debug)]
+pub(super) struct Libbpf;
+
+impl Loader for Libbpf {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn attach(&self, job: &Job<'_>) -> Result<Box<dyn Attachment>, Error> {
+        set_print(Some((PrintLevel::Info, keep_message)));
+        let object = load(open(job)?, job)?;
+        let attached = job.object.programs().iter().map(|program| attach(&object, program));
+        let (links, programs) = attached.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        Ok(Box::new(LibbpfAttachment { programs, links, object }))
+    }
+}
+
+/// Parses the object and sets the filter in it; the kernel knows nothing of it yet.
+fn open(job: &Job<'_>) -> Result<OpenObject, Error> {
+    let path = job.object.path();
+    let mut builder = ObjectBuilder::default();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut object = builder
+        .name(name.trim_end_matches(".bpf.o"))
+        .and_then(|builder| builder.open_memory(job.object.bytes()))
+        .map_err(|error| library_error(format!("open `{}`", path.display()), &error))?;
+    if let Some((global, pid)) = job.filter {
+        set_global(&mut object, global, &pid.get().to_ne_bytes()).ok_or_else(|| Error::Library {
+            loader: NAME,
+            what: format!("set `{}`", global.name),
+            message: format!("there is no map for its section {}", global.section),
+        })?;
+    }
+    Ok(object)
+}
+
+/// Writes a global's initial value into the map that libbpf makes of the global's section.
+fn set_global(object: &mut OpenObject, global: &Global, value: &[u8]) -> Option<()> {
+    // libbpf calls the map by its section, with the object's name before it if that is `.rodata` itself;
+    // `.rodata.str1.1` is another section and another map.
+    let mut map = object.maps_mut().find(|map| {
+        map.map_type() == MapType::Array && map.name().to_string_lossy().ends_with(&global.section)
+    })?;
+    let start = usize::try_from(global.offset).ok()?;
+    let place = map.initial_value_mut()?.get_mut(start..start.checked_add(value.len())?)?;
+    place.copy_from_slice(value);
+    Some(())
+}
+
+/// Creates the maps and has the verifier check all programs.
+fn load(object: OpenObject, job: &Job<'_>) -> Result<Object, Error> {
+    object.load().map_err(|error| {
+        let messages = take_messages();
+        verifier_log(&messages).unwrap_or_else(|| {
+            let what = format!("load `{}`", job.object.path().display());
+            Error::Library { loader: NAME, what, message: with_messages(&error, &messages) }
+        })
+    })
+}
+
+/// Attaches one program and asks for its id.
+fn attach(object: &Object, program: &Program) -> Result<(Link, AttachedProgram), Error> {
+    let Program { name, attach_point } = program;
+    let AttachPoint::Tracepoint { category, name: event } = attach_point;
+    let loaded =
+        object.progs_mut().find(|loaded| loaded.name() == name.as_str()).ok_or_else(|| Error::Library {
+            loader: NAME,
+            what: format!("find `{name}`"),
+            message: "libbpf does not see it".to_owned(),
+        })?;
+    let link = loaded
+        .attach_tracepoint(TracepointCategory::Custom(category.clone()), event)
+        .map_err(|error| library_error(format!("attach `{name}`"), &error))?;
+    let id = libbpf_rs::Program::id_from_fd(loaded.as_fd())
+        .map_err(|error| library_error(format!("ask for the id of `{name}`"), &error))?;
+    Ok((link, AttachedProgram { name: name.clone(), attach: attach_point.to_string(), id }))
+}
+
+struct LibbpfAttachment {
+    programs: Vec<AttachedProgram>,
+    links: Vec<Link>,
+    object: Object,
+}
+
+impl Attachment for LibbpfAttachment {
+    fn programs(&self) -> &[AttachedProgram] {
+        &self.programs
+    }
+
+    fn detach(self: Box<Self>) -> Result<(), Error> {
+        drop(self.links);
+        drop(self.object);
+        Ok(())
+    }
+}
+
+/// What libbpf has said since the last [`take_messages`]. Its callback takes no context, hence a static.
+static MESSAGES: Mutex<String> = Mutex::new(String::new());
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature is libbpf-rs's")]
+fn keep_message(_level: PrintLevel, message: String) {
+    MESSAGES.lock().unwrap_or_else(PoisonError::into_inner).push_str(&message);
+}
+
+fn take_messages() -> String {
+    mem::take(&mut MESSAGES.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn library_error(what: String, error: &libbpf_rs::Error) -> Error {
+    Error::Library { loader: NAME, what, message: with_messages(error, &take_messages()) }
+}
+
+/// An error together with what libbpf said before, on one line.
+fn with_messages(error: &libbpf_rs::Error, messages: &str) -> String {
+    let lines = messages.lines().map(|line| line.trim_start_matches("libbpf: "));
+    // The alternate form gives the causes as well.
+    [format!("{error:#}")].into_iter().chain(lines.map(str::to_owned)).collect::<Vec<_>>().join("; ")
+}
+
+/// Finds the verifier's log, and the program it is about, in what libbpf said.
+fn verifier_log(messages: &str) -> Option<Error> {
+    let (before, after) = messages.split_once(LOG_START)?;
+    let (log, _) = after.split_once(LOG_END)?;
+    let program = before.rsplit('\'').nth(1).unwrap_or("the program");
+    Some(Error::Rejected { program: program.to_owned(), log: log.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verifiers_log_is_found_among_the_messages() {
+        let messages = "libbpf: prog 'a': BPF program load failed: Permission denied\n\
+                        libbpf: prog 'a': -- BEGIN PROG LOAD LOG --\nit's bad\nvery\n-- END PROG LOAD LOG --\n\
+                        libbpf: prog 'a': failed to load: -13\n";
+        let Some(Error::Rejected { program, log }) = verifier_log(messages) else { panic!("no log") };
+        assert_eq!((program.as_str(), log.as_str()), ("a", "it's bad\nvery\n"));
+    }
+
+    #[test]
+    fn messages_without_a_log_give_none() {
+        assert!(verifier_log("libbpf: Error in bpf_create_map_xattr(x): -1\n").is_none());
+    }
+}

@@ -1,0 +1,230 @@
+//! What is in a compiled eBPF object: its programs, their attach points, its globals.
+//!
+//! Facts about the format are from the kernel's `Documentation/bpf/llvm_reloc.rst` (relocations) and
+//! `Documentation/bpf/btf.rst` (`.BTF.ext`).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use object::{
+    Architecture, Endianness, FileKind, Object as _, ObjectKind, ObjectSection as _, ObjectSymbol as _,
+    RelocationFlags, RelocationTarget, SectionFlags, SectionIndex, SymbolKind, elf,
+};
+
+use crate::{AttachPoint, Error};
+
+/// The size of an eBPF instruction in bytes; `ld_imm64` takes two of them.
+const INSTRUCTION: u64 = 8;
+/// Where an instruction has its 32-bit immediate value, in bytes from its start.
+const IMMEDIATE: u64 = 4;
+/// The largest file that is read, in bytes. Real objects have some kilobytes.
+const LARGEST: u64 = 256 << 20;
+
+/// An eBPF object, inspected, with its bytes.
+#[derive(Debug)]
+pub struct Object {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    programs: Vec<Program>,
+}
+
+/// A function that the kernel can attach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// The function's name.
+    pub name: String,
+    /// Where its section says that it goes.
+    pub attach_point: AttachPoint,
+}
+
+/// A global variable of a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Global {
+    /// The variable's name.
+    pub name: String,
+    /// The section that it lies in, such as `.rodata`.
+    pub section: String,
+    /// Where it begins, in bytes from the section's start.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub size: u64,
+    /// Whether any instruction loads its address. If none does, setting it has no effect.
+    pub is_read: bool,
+}
+
+impl Object {
+    /// Reads a file and inspects it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreadable`], and all that [`Object::parse`] gives.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
+        // A directory opens and a device never ends: only a file is worth reading.
+        let metadata = fs::metadata(path).map_err(unreadable)?;
+        if !metadata.is_file() || metadata.len() > LARGEST {
+            let what = "it is not a regular file of a sensible size".to_owned();
+            return Err(Error::NotEbpf { path: path.to_owned(), what });
+        }
+        Self::parse(path, fs::read(path).map_err(unreadable)?)
+    }
+
+    /// Inspects the bytes of an object; `path` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotEbpf`], [`Error::NoProgram`] or [`Error::UnsupportedSection`].
+    pub fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self, Error> {
+        let programs = find_programs(path, &parse_elf(path, &bytes)?)?;
+        Ok(Self { path: path.to_owned(), bytes, programs })
+    }
+
+    /// The path that the user gave.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The ELF file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The programs, in the order of their sections; at least one.
+    pub fn programs(&self) -> &[Program] {
+        &self.programs
+    }
+
+    /// Finds a global variable by its name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotEbpf`] if the object is damaged where [`Object::parse`] did not look.
+    pub fn global(&self, name: &str) -> Result<Option<Global>, Error> {
+        let elf = parse_elf(&self.path, &self.bytes)?;
+        let Some(symbol) =
+            elf.symbols().find(|symbol| symbol.kind() == SymbolKind::Data && symbol.name() == Ok(name))
+        else {
+            return Ok(None);
+        };
+        let Some(section) = symbol.section_index().and_then(|index| elf.section_by_index(index).ok()) else {
+            return Ok(None);
+        };
+        let mut global = Global {
+            name: name.to_owned(),
+            section: section.name().unwrap_or_default().to_owned(),
+            offset: symbol.address(),
+            size: symbol.size(),
+            is_read: false,
+        };
+        global.is_read = loaded_addresses(&elf, section.index())
+            .any(|at| at >= global.offset && at - global.offset < global.size);
+        Ok(Some(global))
+    }
+
+    /// Whether the object wants offsets looked up in the kernel's BTF (CO-RE).
+    pub fn has_core_relocations(&self) -> bool {
+        let section = object::File::parse(&*self.bytes).ok().and_then(|elf| {
+            let section = elf.section_by_name(".BTF.ext")?;
+            Some(has_core_relocations(section.data().ok()?))
+        });
+        section.unwrap_or(false)
+    }
+}
+
+/// Reads the header and refuses what is not for eBPF on this machine.
+fn parse_elf<'a>(path: &Path, bytes: &'a [u8]) -> Result<object::File<'a>, Error> {
+    let refuse = |what: String| Err(Error::NotEbpf { path: path.to_owned(), what });
+    if !matches!(FileKind::parse(bytes), Ok(FileKind::Elf32 | FileKind::Elf64)) {
+        return refuse("it is not an ELF file".to_owned());
+    }
+    let elf = match object::File::parse(bytes) {
+        Ok(elf) => elf,
+        Err(error) => return refuse(format!("it is a damaged ELF file ({error})")),
+    };
+    if elf.architecture() != Architecture::Bpf || elf.kind() != ObjectKind::Relocatable {
+        return refuse("it is an ELF file, but not an object for eBPF".to_owned());
+    }
+    let native = if cfg!(target_endian = "little") { Endianness::Little } else { Endianness::Big };
+    if elf.endianness() != native {
+        return refuse("it is an eBPF object of the other byte order".to_owned());
+    }
+    Ok(elf)
+}
+
+/// Every global function outside `.text`; what lies there is called by programs and is none itself.
+fn find_programs(path: &Path, elf: &object::File<'_>) -> Result<Vec<Program>, Error> {
+    let mut programs = Vec::new();
+    for section in elf.sections().filter(is_code) {
+        let section_name = section.name().unwrap_or_default();
+        if section_name == ".text" {
+            continue;
+        }
+        let mut functions: Vec<_> = elf
+            .symbols()
+            .filter(|symbol| {
+                symbol.kind() == SymbolKind::Text && symbol.section_index() == Some(section.index())
+            })
+            .collect();
+        functions.sort_by_key(object::ObjectSymbol::address);
+        for function in functions {
+            let program = function.name().unwrap_or_default().to_owned();
+            let Some(attach_point) = AttachPoint::from_section(section_name) else {
+                return Err(Error::UnsupportedSection { program, section: section_name.to_owned() });
+            };
+            programs.push(Program { name: program, attach_point });
+        }
+    }
+    if programs.is_empty() {
+        return Err(Error::NoProgram { path: path.to_owned() });
+    }
+    Ok(programs)
+}
+
+/// All addresses within a section that instructions load.
+///
+/// A relocation names a symbol in the section and has no addend of its own: what is added to the symbol's
+/// value stands in the instruction's immediate. Local variables are often reached so from the section's start.
+fn loaded_addresses(elf: &object::File<'_>, target: SectionIndex) -> impl Iterator<Item = u64> {
+    elf.sections().filter(is_code).flat_map(move |code| {
+        let data = code.data().unwrap_or_default();
+        code.relocations()
+            .filter(|(_, relocation)| {
+                matches!(relocation.flags(), RelocationFlags::Elf { r_type: elf::R_BPF_64_64 })
+            })
+            .filter_map(|(offset, relocation)| {
+                let RelocationTarget::Symbol(index) = relocation.target() else { return None };
+                let symbol = elf.symbol_by_index(index).ok()?;
+                (symbol.section_index() == Some(target))
+                    .then(|| immediate(data, offset).map(|addend| symbol.address().wrapping_add(addend)))?
+            })
+            .collect::<Vec<_>>()
+    })
+}
+
+/// Whether a section holds instructions.
+fn is_code(section: &object::Section<'_, '_>) -> bool {
+    let SectionFlags::Elf { sh_flags, .. } = section.flags() else { return false };
+    sh_flags & u64::from(elf::SHF_EXECINSTR) != 0
+}
+
+/// The immediate value of the instruction at `offset`, as an unsigned addend.
+fn immediate(code: &[u8], offset: u64) -> Option<u64> {
+    if !offset.is_multiple_of(INSTRUCTION) {
+        return None;
+    }
+    let start = usize::try_from(offset.checked_add(IMMEDIATE)?).ok()?;
+    let bytes = code.get(start..start.checked_add(4)?)?;
+    Some(u64::from(u32::from_ne_bytes(bytes.try_into().ok()?)))
+}
+
+/// Reads the header of `.BTF.ext`: six offsets and lengths follow its first eight bytes, those of the CO-RE
+/// relocations last. Objects from before CO-RE have a header that ends earlier.
+fn has_core_relocations(btf_ext: &[u8]) -> bool {
+    let word = |at: usize| btf_ext.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes);
+    // The first four bytes of the relocations give the size of a record; a record follows only if there is one.
+    matches!((word(4), word(28)), (Some(32..), Some(length)) if length > 4)
+}
+
+#[cfg(test)]
+#[path = "object_tests.rs"]
+mod tests;

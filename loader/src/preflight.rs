@@ -1,0 +1,97 @@
+//! What must be so before any loader is asked: permissions, memory limits, tracefs and its tracepoints.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+
+use crate::{AttachPoint, Error, Program};
+
+/// Numbers of the capabilities, from the kernel's `include/uapi/linux/capability.h`.
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+
+/// Where distributions mount tracefs: its own place, and the older one within debugfs.
+const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+
+/// Refuses early, and with a better message than the kernel's, if this process may not load programs.
+///
+/// # Errors
+///
+/// [`Error::NotPermitted`], or [`Error::System`] if `/proc` cannot be read.
+pub fn check_capabilities() -> Result<(), Error> {
+    let status = fs::read_to_string("/proc/self/status")
+        .map_err(|source| Error::System { what: "read /proc/self/status", source })?;
+    if may_load(effective_capabilities(&status)) { Ok(()) } else { Err(Error::NotPermitted) }
+}
+
+/// Lifts the limit on locked memory, against which kernels before 5.11 account programs and maps.
+pub fn lift_memory_limit() {
+    // Later kernels do not need it, and where it fails on an older one, the load fails with a message.
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+}
+
+/// Finds the folder where tracefs is mounted.
+///
+/// # Errors
+///
+/// [`Error::NoTracefs`].
+pub fn find_tracefs() -> Result<PathBuf, Error> {
+    // The empty folder is there when nothing is mounted on it.
+    let mounted = TRACEFS.into_iter().map(Path::new).find(|folder| folder.join("events").exists());
+    mounted.map(Path::to_owned).ok_or(Error::NoTracefs)
+}
+
+/// Looks whether the kernel has the place where each program goes.
+///
+/// # Errors
+///
+/// [`Error::NoTracepoint`] for the first that it does not have, [`Error::System`] if tracefs does not tell.
+pub fn check_attach_points(tracefs: &Path, programs: &[Program]) -> Result<(), Error> {
+    for Program { name, attach_point } in programs {
+        let AttachPoint::Tracepoint { category, name: event } = attach_point;
+        match tracefs.join("events").join(category).join(event).join("id").symlink_metadata() {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::NoTracepoint { program: name.clone(), point: attach_point.clone() });
+            }
+            Err(source) => return Err(Error::System { what: "look up the tracepoint in tracefs", source }),
+        }
+    }
+    Ok(())
+}
+
+/// The bit set after `CapEff:`, or none if there is no such line.
+fn effective_capabilities(status: &str) -> u64 {
+    let bits = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// CAP_SYS_ADMIN is enough by itself; since Linux 5.8 so are the two narrower ones together.
+fn may_load(capabilities: u64) -> bool {
+    let has = |capability: u32| capabilities & (1 << capability) != 0;
+    has(CAP_SYS_ADMIN) || (has(CAP_BPF) && has(CAP_PERFMON))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_read_from_status() {
+        let status = "Name:\tx\nCapPrm:\t0000000000000000\nCapEff:\t000000c000000000\nCapBnd:\t00ff\n";
+        assert_eq!(effective_capabilities(status), 0xc0_0000_0000);
+        assert_eq!(effective_capabilities("Name:\tx\n"), 0);
+    }
+
+    #[test]
+    fn either_the_wide_or_both_narrow_ones() {
+        assert!(may_load(1 << CAP_SYS_ADMIN));
+        assert!(may_load(1 << CAP_BPF | 1 << CAP_PERFMON));
+        assert!(!may_load(1 << CAP_BPF));
+        assert!(!may_load(1 << CAP_PERFMON));
+        assert!(!may_load(0));
+    }
+}

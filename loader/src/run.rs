@@ -1,0 +1,151 @@
+//! `hooklab-loader run`: attach, stay, detach.
+
+use std::io;
+use std::num::NonZeroU32;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::SignalFd;
+use serde::Serialize;
+
+use crate::trace::TracePipe;
+use crate::{AttachedProgram, Error, Global, Job, Loader, Object, output, preflight};
+
+/// The variable that `--pid-filter` sets.
+const FILTER: &str = "pid_filter";
+/// How long the wait for new trace lines may last before they are looked for all the same, in milliseconds.
+/// The kernel wakes a reader of `trace_pipe` a moment after a line is there; this only bounds what a wake-up
+/// that got lost can cost.
+const TRACE_INTERVAL: u16 = 500;
+
+/// What the command line asks for.
+pub struct Options<'a> {
+    /// Who loads.
+    pub loader: &'a dyn Loader,
+    /// The object's path.
+    pub object: &'a Path,
+    /// The only process whose calls the program shall print.
+    pub pid_filter: Option<NonZeroU32>,
+    /// Whether to print the programs' own lines.
+    pub trace: bool,
+}
+
+/// The line that says that the programs are live.
+#[derive(Serialize)]
+struct Attached<'a> {
+    event: &'static str,
+    loader: &'static str,
+    object: &'a Path,
+    programs: &'a [AttachedProgram],
+}
+
+/// Attaches all programs of the object and detaches them when standard input ends or a signal says so.
+///
+/// # Errors
+///
+/// Any [`Error`]; nothing is attached any more then.
+pub fn run(options: &Options<'_>) -> Result<(), Error> {
+    let object = Object::read(options.object)?;
+    let global = options.pid_filter.map(|_| find_filter(&object)).transpose()?;
+    preflight::check_capabilities()?;
+    let tracefs = preflight::find_tracefs()?;
+    preflight::check_attach_points(&tracefs, object.programs())?;
+    preflight::lift_memory_limit();
+
+    // From here on a signal waits until somebody looks, so that none can leave a program half attached.
+    let signals = hold_signals()?;
+    let open_trace = || TracePipe::open(&tracefs).map_err(trace_error);
+    let mut trace = options.trace.then(open_trace).transpose()?;
+    let job = Job { object: &object, filter: global.as_ref().zip(options.pid_filter) };
+    let attachment = options.loader.attach(&job)?;
+    let line = Attached {
+        event: "attached",
+        loader: options.loader.name(),
+        object: options.object,
+        programs: attachment.programs(),
+    };
+    let followed = announce(&line).and_then(|()| follow(&signals, trace.as_mut()));
+    attachment.detach()?;
+    followed?;
+    print_trace(trace.as_mut())
+}
+
+/// Finds the variable of the filter, and refuses one that would filter nothing.
+fn find_filter(object: &Object) -> Result<Global, Error> {
+    let path = || object.path().to_owned();
+    let suits = |global: &Global| global.size == 4;
+    match object.global(FILTER)?.filter(suits) {
+        None => Err(Error::NoGlobal { path: path(), name: FILTER }),
+        Some(global) if !global.is_read => Err(Error::FoldedGlobal { path: path(), name: FILTER }),
+        Some(global) => Ok(global),
+    }
+}
+
+/// Blocks the signals that end a run, and gives them as a file to wait for.
+fn hold_signals() -> Result<SignalFd, Error> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGTERM);
+    let fd = signals.thread_block().and_then(|()| SignalFd::new(&signals));
+    fd.map_err(|error| Error::System { what: "hold signals", source: error.into() })
+}
+
+fn announce(line: &Attached<'_>) -> Result<(), Error> {
+    let mut text = serde_json::to_vec(line)
+        .map_err(|error| Error::System { what: "describe the attached programs", source: error.into() })?;
+    text.push(b'\n');
+    print(&text)
+}
+
+/// Waits for the end, and prints trace lines in the meantime.
+fn follow(signals: &SignalFd, mut trace: Option<&mut TracePipe>) -> Result<(), Error> {
+    let stdin = io::stdin();
+    loop {
+        let mut files = vec![
+            PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+        ];
+        let mut timeout = PollTimeout::NONE;
+        if let Some(trace) = trace.as_deref() {
+            files.push(PollFd::new(trace.as_fd(), PollFlags::POLLIN));
+            timeout = TRACE_INTERVAL.into();
+        }
+        match poll(&mut files, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(Error::System { what: "wait", source: error.into() }),
+        }
+        let ready: Vec<bool> = files.iter().map(|file| file.any() == Some(true)).collect();
+        print_trace(trace.as_deref_mut())?;
+        if ready[1] || (ready[0] && stdin_ended()) {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads what there is on standard input; whatever is typed there means nothing, only its end does.
+fn stdin_ended() -> bool {
+    let mut ignored = [0; 512];
+    !matches!(nix::unistd::read(io::stdin(), &mut ignored), Ok(1..) | Err(Errno::EINTR | Errno::EAGAIN))
+}
+
+fn print_trace(trace: Option<&mut TracePipe>) -> Result<(), Error> {
+    let Some(trace) = trace else { return Ok(()) };
+    print(&trace.take().map_err(trace_error)?)
+}
+
+fn trace_error(source: io::Error) -> Error {
+    Error::System { what: "read trace_pipe", source }
+}
+
+/// Prints, and takes nobody listening for no error: the end of standard input comes with it.
+fn print(text: &[u8]) -> Result<(), Error> {
+    match output::print(text) {
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::System { what: "write to standard output", source })
+        }
+        _ => Ok(()),
+    }
+}
