@@ -1,0 +1,103 @@
+//! What is printed, for whom: everybody, one process, or nobody.
+
+use rstest::rstest;
+use rstest_reuse::apply;
+
+use crate::pairs::every_pair;
+use crate::support::{Actor, Cast, Run, Trace, assert_transcript};
+
+#[apply(every_pair)]
+fn nothing_set(#[case] loader: &str, #[case] object: &str) {
+    let (mut writer, mut other) = (Actor::start(), Actor::start());
+    let mut cast = Cast::new([(writer.pid(), "writer"), (other.pid(), "other")]);
+    let mut trace = Trace::start();
+    let attached = Run::new(loader, object).attach();
+
+    writer.write(3);
+    other.write(2);
+
+    assert_transcript!("nothing-set", cast.transcript(&trace.read()));
+    attached.detach();
+}
+
+#[apply(every_pair)]
+fn one_pid(#[case] loader: &str, #[case] object: &str) {
+    let (mut writer, mut other) = (Actor::start(), Actor::start());
+    let mut cast = Cast::new([(writer.pid(), "writer"), (other.pid(), "other")]);
+    let mut trace = Trace::start();
+    let attached = Run::new(loader, object).filter(writer.pid()).attach();
+
+    other.write(2);
+    writer.write(3);
+    other.write(2);
+
+    assert_transcript!("one-pid", cast.transcript(&trace.read()));
+    attached.detach();
+}
+
+#[apply(every_pair)]
+fn a_pid_that_nobody_has(#[case] loader: &str, #[case] object: &str) {
+    let (mut writer, mut other) = (Actor::start(), Actor::start());
+    let mut trace = Trace::start();
+    let attached = Run::new(loader, object).filter(unused_pid()).attach();
+
+    writer.write(3);
+    other.write(2);
+
+    // Not even from processes that are no actors.
+    let printed = trace.read();
+    assert!(printed.is_empty(), "the program printed {printed:#?}");
+    attached.detach();
+}
+
+#[apply(every_pair)]
+fn a_thread_has_the_pid_of_its_process(#[case] loader: &str, #[case] object: &str) {
+    let mut writer = Actor::start();
+    let mut cast = Cast::new([(writer.pid(), "writer")]);
+    let mut trace = Trace::start();
+    let attached = Run::new(loader, object).filter(writer.pid()).attach();
+
+    let thread = writer.write_from_a_thread(2);
+    cast.add(thread.tid, "writer's thread");
+
+    assert_ne!(thread.tid, thread.pid);
+    assert_transcript!("thread", cast.transcript(&trace.read()));
+    attached.detach();
+}
+
+#[apply(every_pair)]
+fn a_forked_child_is_another_process(#[case] loader: &str, #[case] object: &str) {
+    let mut writer = Actor::start();
+    let mut cast = Cast::new([(writer.pid(), "writer")]);
+    let mut trace = Trace::start();
+    let attached = Run::new(loader, object).filter(writer.pid()).attach();
+
+    let child = writer.write_from_a_child(2);
+    writer.write(1);
+    cast.add(child.pid, "writer's child");
+
+    assert_ne!(child.pid, writer.pid());
+    assert_transcript!("child-filtered-out", cast.transcript(&trace.read()));
+    attached.detach();
+}
+
+#[apply(every_pair)]
+fn a_forked_child_has_a_pid_of_its_own(#[case] loader: &str, #[case] object: &str) {
+    let mut writer = Actor::start();
+    let mut cast = Cast::new([(writer.pid(), "writer")]);
+    let mut trace = Trace::start();
+    let attached = Run::new(loader, object).attach();
+
+    let child = writer.write_from_a_child(2);
+    writer.write(1);
+    cast.add(child.pid, "writer's child");
+
+    assert_transcript!("child", cast.transcript(&trace.read()));
+    attached.detach();
+}
+
+/// PIDs end just below this limit, so no process ever has it.
+fn unused_pid() -> u32 {
+    let limit = std::fs::read_to_string("/proc/sys/kernel/pid_max").expect("procfs is mounted");
+    limit.trim().parse().expect("pid_max is a number")
+}

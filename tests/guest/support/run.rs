@@ -1,0 +1,155 @@
+//! `hooklab-loader`, attached or refusing.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::line::Line;
+use super::payload;
+
+/// A command line for the loader.
+pub(crate) struct Run<'a> {
+    loader: &'a str,
+    object: &'a str,
+    filter: Option<u32>,
+    trace: bool,
+}
+
+/// A loader that said that its programs are live. When it is dropped, it is told to detach.
+pub(crate) struct Attached {
+    process: Child,
+    output: BufReader<ChildStdout>,
+    programs: Vec<Program>,
+}
+
+/// A program, as the loader tells of it.
+pub(crate) struct Program {
+    pub(crate) name: String,
+    pub(crate) attach: String,
+}
+
+impl<'a> Run<'a> {
+    /// `object` is the name of a source in `ebpf/` or `tests/programs/` without its ending.
+    pub(crate) fn new(loader: &'a str, object: &'a str) -> Self {
+        Self { loader, object, filter: None, trace: false }
+    }
+
+    pub(crate) fn filter(self, pid: u32) -> Self {
+        Self { filter: Some(pid), ..self }
+    }
+
+    pub(crate) fn trace(self) -> Self {
+        Self { trace: true, ..self }
+    }
+
+    /// Objects are named relative to the working folder, so that messages do not depend on where the payload is.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(payload::path("bin/hooklab-loader"));
+        command.current_dir(payload::path("objects")).args(["run", "--loader", self.loader]);
+        if let Some(pid) = self.filter {
+            command.arg("--pid-filter").arg(pid.to_string());
+        }
+        if self.trace {
+            command.arg("--trace");
+        }
+        command.arg(format!("{}.bpf.o", self.object));
+        command
+    }
+
+    /// Runs it until its programs are live.
+    pub(crate) fn attach(&self) -> Attached {
+        let mut command = self.command();
+        let mut process =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("start hooklab-loader");
+        let mut output = BufReader::new(process.stdout.take().expect("it is piped"));
+        let mut line = String::new();
+        output.read_line(&mut line).expect("the loader prints text");
+        if line.is_empty() {
+            let status = process.wait().expect("it is our child");
+            panic!("{command:?} did not attach: {status}");
+        }
+        let programs = attached_programs(&line, self.loader);
+        Attached { process, output, programs }
+    }
+
+    /// Runs it and expects a refusal; see [`refusal_of`].
+    pub(crate) fn refusal(&self) -> String {
+        refusal_of(self.command())
+    }
+}
+
+/// Runs a loader that must refuse, and gives its exit code and what it said.
+pub(crate) fn refusal_of(command: Command) -> String {
+    let assert = assert_cmd::Command::from_std(command).assert().failure().stdout("");
+    let output = assert.get_output();
+    let code = output.status.code().expect("a loader that refuses exits");
+    format!("exit code {code}\n{}", String::from_utf8_lossy(&output.stderr))
+}
+
+/// Reads the line that says that the programs are live.
+fn attached_programs(line: &str, loader: &str) -> Vec<Program> {
+    let event: serde_json::Value = serde_json::from_str(line).expect("the loader prints one line of JSON");
+    assert_eq!(event["event"], "attached", "{line}");
+    assert_eq!(event["loader"], loader, "{line}");
+    let text = |value: &serde_json::Value| value.as_str().expect("a string").to_owned();
+    let programs = event["programs"].as_array().expect("a list").iter();
+    programs
+        .map(|program| {
+            assert!(program["id"].as_u64() > Some(0), "{line}");
+            Program { name: text(&program["name"]), attach: text(&program["attach"]) }
+        })
+        .collect()
+}
+
+impl Attached {
+    pub(crate) fn programs(&self) -> &[Program] {
+        &self.programs
+    }
+
+    /// Ends its standard input and expects it to end well.
+    pub(crate) fn detach(mut self) {
+        drop(self.process.stdin.take());
+        self.expect_success();
+    }
+
+    /// The same, and gives the trace lines that it printed.
+    pub(crate) fn detach_and_read(mut self) -> Vec<Line> {
+        drop(self.process.stdin.take());
+        let mut text = String::new();
+        self.output.read_to_string(&mut text).expect("the loader prints text");
+        self.expect_success();
+        text.lines().map(|line| Line::parse(line).unwrap_or_else(|lost| panic!("{lost}"))).collect()
+    }
+
+    /// Sends a signal and expects it to end well.
+    pub(crate) fn stop_with(mut self, signal: Signal) {
+        self.send(signal);
+        self.expect_success();
+    }
+
+    /// Kills it, so that it cannot tidy up.
+    pub(crate) fn kill(mut self) {
+        self.send(Signal::SIGKILL);
+        let status = self.process.wait().expect("it is our child");
+        assert!(!status.success(), "it ended before it was killed");
+    }
+
+    fn send(&self, signal: Signal) {
+        let pid = i32::try_from(self.process.id()).expect("a PID fits");
+        kill(Pid::from_raw(pid), signal).expect("it still runs");
+    }
+
+    fn expect_success(&mut self) {
+        let status = self.process.wait().expect("it is our child");
+        assert!(status.success(), "the loader ended with {status}");
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+}
