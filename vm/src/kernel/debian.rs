@@ -14,6 +14,9 @@ use super::index::{Entry, Index};
 use super::lock::{Package, Pin};
 use super::spec::{Series, Spec};
 
+/// How many versions a message names; old suites and backports together have dozens.
+const SHOWN: usize = 5;
+
 /// A kernel that Debian offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Offer {
@@ -119,15 +122,21 @@ pub(super) fn newest(offers: &[Offer], spec: &Spec, cancel: &AtomicBool) -> Resu
     Ok(best.cloned())
 }
 
-/// The versions that are offered in a series, for messages; each once, in the index's order.
-pub(super) fn versions(offers: &[Offer], series: Series) -> Vec<String> {
+/// The newest few versions that are offered in a series, for messages; the newest first.
+pub(super) fn newest_versions(
+    offers: &[Offer],
+    series: Series,
+    cancel: &AtomicBool,
+) -> Result<Vec<String>, Error> {
+    let mut offers = offers.to_vec();
     let mut versions: Vec<String> = Vec::new();
-    for offer in offers.iter().filter(|offer| Spec::Series(series).matches(&offer.release, &offer.version)) {
-        if !versions.contains(&offer.version) {
-            versions.push(offer.version.clone());
-        }
+    while versions.len() < SHOWN
+        && let Some(newest) = newest(&offers, &Spec::Series(series), cancel)?
+    {
+        offers.retain(|offer| offer.version != newest.version);
+        versions.push(newest.version);
     }
-    versions
+    Ok(versions)
 }
 
 /// Compares two versions the way Debian does (`deb-version(7)`). dpkg is the authority, and is asked few times.
@@ -254,7 +263,8 @@ mod tests {
         assert_eq!(choose(entries.clone(), "6.11"), None);
         let offers = offers(&index(entries), &flavours());
         let series = Series { major: 6, minor: 12 };
-        assert_eq!(versions(&offers, series), ["6.12.117-1~bpo12+1", "6.12.117-1", "6.12.9-1"]);
+        let versions = newest_versions(&offers, series, &NEVER).unwrap();
+        assert_eq!(versions, ["6.12.117-1", "6.12.117-1~bpo12+1", "6.12.9-1"]);
     }
 
     #[test]

@@ -16,11 +16,11 @@ pub enum Error {
         known: Vec<String>,
     },
     /// A release of a supported series that Debian's suites do not offer (any more).
-    #[error("find kernel {spec} in Debian's suites: of its series they have {}", list(available))]
+    #[error("find kernel {spec} in Debian's suites: the newest of its series there are {}", list(available))]
     NotOffered {
         /// What was asked for.
         spec: String,
-        /// The versions that are offered.
+        /// The newest versions of its series that are offered.
         available: Vec<String>,
     },
     /// `--locked`, and the lock does not have it.
@@ -37,7 +37,7 @@ pub enum Error {
     /// `--locked`, and the mirror no longer has what the lock pins.
     #[error(
         "get {package} {version}, which the lock pins for {spec}: the mirror no longer has it, and --locked forbids \
-         another; there is {}; run `cargo xtask kernels lock`",
+         another; the newest there are {}; run `cargo xtask kernels lock`",
         list(available)
     )]
     PinGone {
@@ -47,7 +47,7 @@ pub enum Error {
         package: String,
         /// Its version.
         version: String,
-        /// The versions of the series that are offered now.
+        /// The newest versions of its series that are offered now.
         available: Vec<String>,
     },
     /// `--offline`, and the cache does not have it.
@@ -198,14 +198,12 @@ impl Error {
     }
 }
 
-/// What to do about the errors of a cache that cannot be written.
+/// What to do about a folder, nearly always of the cache, that cannot be written.
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; make room, or choose another cache folder"
-        }
-        io::ErrorKind::PermissionDenied => "; it belongs to another user, or choose another cache folder",
-        io::ErrorKind::ReadOnlyFilesystem => "; choose another cache folder",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room, or use another folder",
+        io::ErrorKind::PermissionDenied => "; it may be another user's: use another folder",
+        io::ErrorKind::ReadOnlyFilesystem => "; use another folder",
         _ => "",
     }
 }

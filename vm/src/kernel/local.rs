@@ -115,7 +115,7 @@ impl LocalImage {
         let folders: Vec<String> =
             self.module_folders.iter().map(|folder| folder.display().to_string()).collect();
         let place = match folders.is_empty() {
-            true => format!("neither the image's folder nor /lib/modules/{}", self.release),
+            true => format!("the image's folder or /lib/modules/{}", self.release),
             false => folders.join(" or "),
         };
         module::in_load_order(&wanted, &kernel, &place, |names| {

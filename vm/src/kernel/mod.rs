@@ -61,6 +61,8 @@ pub struct Kernels {
     lock_path: PathBuf,
     cache: PathBuf,
     options: Options,
+    /// Whether the suites that are left out have been named already.
+    warned: AtomicBool,
 }
 
 /// A kernel that can be used now.
@@ -135,6 +137,7 @@ impl Kernels {
             lock_path,
             cache: cache.to_owned(),
             options,
+            warned: AtomicBool::new(false),
         })
     }
 

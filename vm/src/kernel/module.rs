@@ -94,7 +94,7 @@ pub(super) fn in_load_order(
             known.insert(module.name.clone(), (module, depends));
         }
         if let Some(name) = missing.iter().find(|name| !known.contains_key(*name)) {
-            let reason = format!("{place} does not have it");
+            let reason = format!("it is not in {place}");
             return Err(Error::NoModule { module: name.clone(), kernel: kernel.to_owned(), reason });
         }
         let depends = known.values().flat_map(|(_, depends)| depends);
@@ -165,7 +165,7 @@ pub(super) mod tests {
     #[test]
     fn a_dependency_that_is_nowhere_is_named() {
         let message = order(&[module("virtio_pci", "virtio")], &["virtio_pci"]).unwrap_err().to_string();
-        assert_eq!(message, "find module virtio for kernel 5.10: the package does not have it");
+        assert_eq!(message, "find module virtio for kernel 5.10: it is not in the package");
     }
 
     #[test]

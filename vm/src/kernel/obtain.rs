@@ -1,6 +1,7 @@
 //! From a spec to files: the lock first, then the cache, then the mirror, and only then Debian's indexes.
 
 use std::fs;
+use std::sync::atomic::Ordering;
 
 use super::apt::Apt;
 use super::debian::{self, Offer};
@@ -82,7 +83,7 @@ impl Kernels {
         }
         let offers = self.offers(&self.index(false, observer)?);
         let Some(offer) = debian::newest(&offers, spec, self.cancel())? else {
-            return Err(self.not_offered(spec, &offers));
+            return Err(self.not_offered(spec, &offers)?);
         };
         self.obtain_offer(offer, spec, observer)
     }
@@ -118,11 +119,11 @@ impl Kernels {
                 spec: spec.to_string(),
                 package: package.to_owned(),
                 version: version.to_owned(),
-                available: self.versions(spec, &offers),
+                available: self.versions(spec, &offers)?,
             });
         }
         let Some(offer) = debian::newest(&offers, spec, self.cancel())? else {
-            return Err(self.not_offered(spec, &offers));
+            return Err(self.not_offered(spec, &offers)?);
         };
         observer.notify(Event::Warning(format!(
             "the mirror no longer has {package} {version}, which kernels.lock pins for {spec}; using {} instead \
@@ -196,8 +197,11 @@ impl Kernels {
                 Index::update(&apt, &self.catalog.debian, sources, &file)?
             }
         };
-        for warning in index.warnings() {
-            observer.notify(Event::Warning(warning));
+        // Said once, however many kernels need the index.
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            for warning in index.warnings() {
+                observer.notify(Event::Warning(warning));
+            }
         }
         Ok(index)
     }
@@ -241,11 +245,14 @@ impl Kernels {
         Error::Offline { spec: spec.to_string(), what, cache: self.cache.clone() }
     }
 
-    fn not_offered(&self, spec: &Spec, offers: &[Offer]) -> Error {
-        Error::NotOffered { spec: spec.to_string(), available: self.versions(spec, offers) }
+    fn not_offered(&self, spec: &Spec, offers: &[Offer]) -> Result<Error, Error> {
+        Ok(Error::NotOffered { spec: spec.to_string(), available: self.versions(spec, offers)? })
     }
 
-    fn versions(&self, spec: &Spec, offers: &[Offer]) -> Vec<String> {
-        spec.series().map(|series| debian::versions(offers, series)).unwrap_or_default()
+    fn versions(&self, spec: &Spec, offers: &[Offer]) -> Result<Vec<String>, Error> {
+        match spec.series() {
+            Some(series) => debian::newest_versions(offers, series, self.cancel()),
+            None => Ok(Vec::new()),
+        }
     }
 }

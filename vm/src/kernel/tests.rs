@@ -149,7 +149,7 @@ fn a_module_that_is_needed_and_not_in_the_package_is_an_error() {
     let message = lab.obtain("7.3").unwrap_err().to_string();
     assert_eq!(
         message,
-        "find module virtio_pci for kernel 7.3.4-amd64: linux-modules-7.3.4-amd64 does not have it"
+        "find module virtio_pci for kernel 7.3.4-amd64: it is not in linux-modules-7.3.4-amd64"
     );
 }
 
