@@ -4,7 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hooklab_protocol::{Exit, Report, Run};
@@ -20,6 +20,9 @@ const PAYLOAD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often in a row a guest may die with no test running.
 const IDLE_DEATHS: usize = 2;
+
+/// Fewest tests that are worth another machine for the same kernel: its boot must not cost more than it saves.
+const SHARE: usize = 8;
 
 /// The tests to run on a kernel, and how.
 #[derive(Debug)]
@@ -42,7 +45,9 @@ pub struct Job<'a> {
     pub timeout: Duration,
     /// Time limit for a guest to say hello.
     pub boot_timeout: Duration,
-    /// Where the console's log goes.
+    /// Machines that may share the tests, side by side.
+    pub machines: usize,
+    /// Where the console's log goes; of further machines beside it, numbered.
     pub log: PathBuf,
     /// Whether to stop at the first test that does not pass.
     pub fail_fast: bool,
@@ -55,9 +60,31 @@ pub fn run(job: &Job<'_>, observer: &dyn Observer) {
     let begin = Instant::now();
     let spec = job.spec.clone();
     observer.notify(Event::KernelStarted { spec: spec.clone(), tests: job.tests.len() });
-    let error =
-        Runner { job, observer, left: job.tests.iter().cloned().collect(), failed: false }.run().err();
-    observer.notify(Event::KernelEnded { spec, error, wall: begin.elapsed() });
+    let failed = AtomicBool::new(false);
+    let runners = deal(&job.tests, job.machines).into_iter().enumerate().map(|(number, left)| {
+        let log = if number == 0 { job.log.clone() } else { job.log.with_extension(format!("{number}.log")) };
+        Runner { job, observer, left, failed: &failed, log }
+    });
+    // A machine dies with the thread that started it: each has one that lives as long as it does.
+    let errors: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = runners.map(|mut runner| scope.spawn(move || runner.run().err())).collect();
+        let broken = || Some("a thread of the lab panicked".to_owned());
+        threads.into_iter().filter_map(|thread| thread.join().unwrap_or_else(|_| broken())).collect()
+    });
+    observer.notify(Event::KernelEnded { spec, error: errors.into_iter().next(), wall: begin.elapsed() });
+}
+
+/// Deals tests out to at most `machines` machines, to and fro, so that neighbours, which are often one test for
+/// several loaders, are spread evenly.
+fn deal(tests: &[String], machines: usize) -> Vec<VecDeque<String>> {
+    let machines = machines.min(tests.len() / SHARE).max(1);
+    let mut shares = vec![VecDeque::new(); machines];
+    for (position, test) in tests.iter().enumerate() {
+        let (round, seat) = (position / machines, position % machines);
+        let seat = if round % 2 == 0 { seat } else { machines - 1 - seat };
+        shares[seat].push_back(test.clone());
+    }
+    shares
 }
 
 /// Says whether a kernel reaches user space with this machine; used to find out whether KVM works.
@@ -88,11 +115,14 @@ enum End {
     Enough,
 }
 
+/// One machine's share of a job.
 struct Runner<'a> {
     job: &'a Job<'a>,
     observer: &'a dyn Observer,
     left: VecDeque<String>,
-    failed: bool,
+    /// Whether a test of the job did not pass, on whichever machine.
+    failed: &'a AtomicBool,
+    log: PathBuf,
 }
 
 impl Runner<'_> {
@@ -109,16 +139,21 @@ impl Runner<'_> {
             if idle_deaths == IDLE_DEATHS {
                 return Err(death.to_string());
             }
-            if self.left.is_empty() || (self.failed && self.job.fail_fast) {
+            if self.left.is_empty() || self.is_enough() {
                 return Ok(());
             }
         }
     }
 
+    /// Whether a test that did not pass was to be the end.
+    fn is_enough(&self) -> bool {
+        self.job.fail_fast && self.failed.load(Ordering::Relaxed)
+    }
+
     /// Starts a machine and runs what is left; an error is one of the lab, not of a test.
     fn run_on_a_machine(&mut self) -> Result<End, String> {
         let job = self.job;
-        let started = Machine::start(job.plan, Some(&job.log), Arc::clone(&job.cancelled));
+        let started = Machine::start(job.plan, Some(&self.log), Arc::clone(&job.cancelled));
         let mut machine = started.map_err(|error| error.to_string())?;
         let (release, boot) = machine.hello(job.boot_timeout).map_err(|death| death.to_string())?;
         let start = match job.plan {
@@ -164,7 +199,7 @@ impl Runner<'_> {
                     running = None;
                     let (outcome, message) = judge(exit, &output, self.job.timeout);
                     self.end(outcome, Duration::from_micros(micros), message);
-                    if self.failed && self.job.fail_fast {
+                    if self.is_enough() {
                         return End::Enough;
                     }
                 }
@@ -197,7 +232,9 @@ impl Runner<'_> {
 
     /// Takes the first test off the list, with its result.
     fn end(&mut self, outcome: Outcome, duration: Duration, message: Option<String>) {
-        self.failed |= outcome != Outcome::Passed;
+        if outcome != Outcome::Passed {
+            self.failed.store(true, Ordering::Relaxed);
+        }
         if let Some(test) = self.left.pop_front() {
             let spec = self.job.spec.clone();
             self.observer.notify(Event::TestEnded { spec, test, outcome, duration, message });
@@ -275,6 +312,16 @@ mod tests {
         assert_eq!(judge(Exit::Code(0), none, LIMIT).0, Outcome::Failed);
         assert_eq!(judge(Exit::Code(0), "", LIMIT).0, Outcome::Failed);
         assert_eq!(judge(Exit::Code(101), PASSED, LIMIT).0, Outcome::Failed);
+    }
+
+    #[test]
+    fn tests_are_dealt_to_and_fro_and_few_are_not_worth_two_machines() {
+        let tests: Vec<String> = (0..17).map(|number| number.to_string()).collect();
+        let shares = deal(&tests, 2);
+        assert_eq!(shares[0], ["0", "3", "4", "7", "8", "11", "12", "15", "16"]);
+        assert_eq!(shares[1], ["1", "2", "5", "6", "9", "10", "13", "14"]);
+        assert_eq!(deal(&tests[..15], 2).len(), 1);
+        assert_eq!(deal(&[], 2).len(), 1);
     }
 
     #[test]
