@@ -1,0 +1,75 @@
+//! Builds all that a guest runs, and packs it.
+
+mod binaries;
+mod objects;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use hooklab_vm::event::Observer;
+use hooklab_vm::payload;
+
+use crate::lab::Lab;
+
+/// Where the guest-test binary is in the payload.
+pub(crate) const TEST_BINARY: &str = "guest";
+
+/// The folder of the payload that stands for the checkout: snapshots are found, and written, below it.
+pub(crate) const WORKSPACE: &str = "workspace";
+
+/// Where the guest tests' snapshots are, below the checkout.
+pub(crate) const SNAPSHOTS: &str = "tests/guest/snapshots";
+
+/// What was built.
+pub(crate) struct Artifacts {
+    /// The binary with the guest tests.
+    pub(crate) tests: PathBuf,
+    /// The agent.
+    pub(crate) agent: PathBuf,
+    /// The loader and the tests' helpers.
+    pub(crate) programs: Vec<PathBuf>,
+    /// The eBPF objects.
+    pub(crate) objects: Vec<PathBuf>,
+}
+
+/// Builds everything; what has not changed is not built again.
+pub(crate) fn build(lab: &Lab, observer: &dyn Observer) -> Result<Artifacts> {
+    let binaries = binaries::build(lab, observer)?;
+    lab.check_interrupt()?;
+    let objects = objects::build(lab, &binaries.libbpf_sys, observer)?;
+    lab.check_interrupt()?;
+    Ok(Artifacts { tests: binaries.tests, agent: binaries.agent, programs: binaries.programs, objects })
+}
+
+/// The archive with all that a guest runs.
+pub(crate) fn pack(lab: &Lab, artifacts: &Artifacts) -> Result<Vec<u8>> {
+    let mut archive = payload::Builder::default();
+    let mut add = |folder: &str, path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        archive.add(&format!("{folder}/{name}"), path).context("failed to pack the payload")
+    };
+    for program in &artifacts.programs {
+        add("bin", program)?;
+    }
+    for object in &artifacts.objects {
+        add("objects", object)?;
+    }
+    for snapshot in files(&lab.root.join(SNAPSHOTS), "snap")? {
+        add(&format!("{WORKSPACE}/{SNAPSHOTS}"), &snapshot)?;
+    }
+    archive.add(TEST_BINARY, &artifacts.tests).context("failed to pack the payload")?;
+    archive.finish().context("failed to pack the payload")
+}
+
+/// The files with that extension in `folder`, sorted; none where the folder is not there.
+fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("failed to read {}", folder.display())),
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|found| found == extension));
+    paths.sort();
+    Ok(paths)
+}

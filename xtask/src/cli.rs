@@ -1,0 +1,224 @@
+//! The whole command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use hooklab_vm::accel::Choice;
+use hooklab_vm::kernel::Spec;
+
+/// Runs eBPF programs that hook system calls on real kernels, in QEMU, without root.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    all is well
+  1    a test failed
+  2    the command line is wrong
+  3    the lab could not do its job: a kernel that cannot be had, QEMU missing, a guest that never came up
+  130  interrupted
+
+Environment:
+  HOOKLAB_CACHE   folder for kernels and tools; your cache folder's hooklab/ without it
+  HOOKLAB_MIRROR  a Debian mirror, for hosts whose own apt sources name none
+  NO_COLOR        no colours";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Boot kernels and run the guest tests on them; sets up and builds what is missing
+    VmTest(VmTest),
+    /// Run every test of the repository: unit tests, command line, and vm-test on the default kernels
+    Test(Test),
+    /// Install what is missing; vm-test and test do this by themselves
+    Setup(Setup),
+    /// Build the eBPF objects, the loaders, the agent and the guest tests
+    Build(Build),
+    /// List, pin, fetch and remove kernels
+    Kernels(Kernels),
+    /// Open a shell on a kernel, with the host's files read-only
+    Shell(Shell),
+    /// Measure the lab against plain virtme-ng, as ratios within one run
+    Bench(Bench),
+}
+
+/// What may be done to this machine to make the lab work.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Set-up")]
+pub(crate) struct SetupOptions {
+    /// Install missing Debian packages without asking
+    #[arg(short, long, conflicts_with = "no_install")]
+    pub(crate) yes: bool,
+    /// Install nothing: print the command that would, and exit with 3
+    #[arg(long)]
+    pub(crate) no_install: bool,
+}
+
+/// Where kernels come from.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Kernels")]
+pub(crate) struct KernelOptions {
+    /// Refuse kernels other than exactly those in vm/kernels.lock
+    #[arg(long)]
+    pub(crate) locked: bool,
+    /// Use only kernels that are in the cache
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Take kernels from this Debian mirror, not from the one in the host's own apt sources
+    #[arg(long, value_name = "URL", env = "HOOKLAB_MIRROR", hide_env_values = true)]
+    pub(crate) mirror: Option<String>,
+}
+
+/// Boot kernels and run the guest tests on them
+///
+/// Without --kernel or --all: one long-term series and the newest one.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask vm-test                              the default kernels, every test
+  cargo xtask vm-test -k 5.10 -k 6.12              these two series
+  cargo xtask vm-test -k ~/linux/arch/x86/boot/bzImage -l aya filter
+                                                   aya's filter tests on a kernel of your own
+  sudo -E env PATH=\"$PATH\" cargo xtask vm-test -k host
+                                                   on the running kernel, without a machine
+  cargo xtask vm-test --all --json out.json --junit out.xml")]
+pub(crate) struct VmTest {
+    /// Run only tests whose name contains one of these
+    #[arg(value_name = "FILTER")]
+    pub(crate) filters: Vec<String>,
+    /// A kernel: a series (6.12), an exact release (6.12.117), a path to a vmlinuz or bzImage, a kernel build
+    /// tree, or "host" (the running kernel); may be repeated
+    #[arg(short, long = "kernel", value_name = "SPEC", conflicts_with = "all")]
+    pub(crate) kernels: Vec<Spec>,
+    /// Every kernel in vm/kernels.toml
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only tests of this loader, leaving out those that are not one loader's own; may be repeated
+    #[arg(short, long = "loader", value_name = "NAME")]
+    pub(crate) loaders: Vec<String>,
+    /// Machines at a time; a single kernel's tests are shared out among them
+    #[arg(short, long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) jobs: u16,
+    /// What runs the guest's instructions: auto, kvm or tcg
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub(crate) accel: Choice,
+    /// Time limit for one test
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) timeout: u64,
+    /// Time limit for a guest to come up
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) boot_timeout: u64,
+    /// Stop at the first test that does not pass
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+    /// Accept what the tests saw as their new snapshots
+    #[arg(long)]
+    pub(crate) bless: bool,
+    /// List the tests that would run, and stop
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Write the results to this file as JSON
+    #[arg(long, value_name = "PATH")]
+    pub(crate) json: Option<PathBuf>,
+    /// Write the results to this file as JUnit XML
+    #[arg(long, value_name = "PATH")]
+    pub(crate) junit: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) kernel_options: KernelOptions,
+    #[command(flatten)]
+    pub(crate) setup: SetupOptions,
+}
+
+/// Run every test of the repository
+#[derive(Debug, Args)]
+#[command(after_help = "What needs no guest runs by plain `cargo test`, once `cargo xtask setup` has run.")]
+pub(crate) struct Test {
+    #[command(flatten)]
+    pub(crate) setup: SetupOptions,
+}
+
+/// Install what is missing
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Debian packages come by apt-get, as root or by password-less sudo; virtme-ng goes into a private virtual environment in the cache folder. Nothing else on the system is touched.")]
+pub(crate) struct Setup {
+    #[command(flatten)]
+    pub(crate) setup: SetupOptions,
+}
+
+/// Build the eBPF objects, the loaders, the agent and the guest tests
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    #[command(flatten)]
+    pub(crate) setup: SetupOptions,
+}
+
+/// List, pin, fetch and remove kernels
+#[derive(Debug, Args)]
+pub(crate) struct Kernels {
+    #[command(subcommand)]
+    pub(crate) command: KernelsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KernelsCommand {
+    /// Show each supported series, what it is pinned to, and whether that is in the cache
+    List,
+    /// Pin every series to the newest version that the mirror offers, in vm/kernels.lock
+    Lock {
+        #[command(flatten)]
+        options: KernelOptions,
+    },
+    /// Fill the cache
+    Fetch {
+        /// Series or releases; all in vm/kernels.toml if none is given
+        #[arg(value_name = "SPEC")]
+        kernels: Vec<Spec>,
+        #[command(flatten)]
+        options: KernelOptions,
+    },
+    /// Remove from the cache what vm/kernels.lock does not name
+    Prune,
+}
+
+/// Open a shell on a kernel, with the host's files read-only
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask shell -k 6.12
+  cargo xtask shell -k 7.3 -- uname -r             one command instead of a shell
+
+This is plain virtme-ng. Cloud kernels share the host's files by virtiofs: the first use builds virtiofsd, in the cache folder, unless the system has it.")]
+pub(crate) struct Shell {
+    /// A kernel: a series, an exact release, a path, or a build tree
+    #[arg(short, long, value_name = "SPEC")]
+    pub(crate) kernel: Spec,
+    /// A command to run instead of a shell
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+    /// What runs the guest's instructions: auto, kvm or tcg
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub(crate) accel: Choice,
+    #[command(flatten)]
+    pub(crate) kernel_options: KernelOptions,
+    #[command(flatten)]
+    pub(crate) setup: SetupOptions,
+}
+
+/// Measure the lab against plain virtme-ng, as ratios within one run
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// The kernel to measure with
+    #[arg(short, long, value_name = "SPEC", default_value = "6.12")]
+    pub(crate) kernel: Spec,
+    /// How often each is run, alternating; medians are reported
+    #[arg(short, long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=99))]
+    pub(crate) runs: u16,
+    #[command(flatten)]
+    pub(crate) kernel_options: KernelOptions,
+    #[command(flatten)]
+    pub(crate) setup: SetupOptions,
+}

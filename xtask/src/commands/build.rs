@@ -1,0 +1,27 @@
+//! `cargo xtask build`
+
+use anyhow::Result;
+
+use crate::cli::Build;
+use crate::exit::Exit;
+use crate::lab::Lab;
+use crate::setup::{self, Purpose};
+use crate::{build, report};
+
+impl Build {
+    /// Builds what a guest runs, and says where it is.
+    pub(crate) fn run(&self, lab: &Lab) -> Result<Exit> {
+        let reporter = report::live(false);
+        setup::ensure(lab, Purpose::Build, &self.setup, reporter.as_ref())?;
+        let artifacts = build::build(lab, reporter.as_ref())?;
+        let payload = build::pack(lab, &artifacts)?;
+        drop(reporter);
+        for path in
+            artifacts.programs.iter().chain([&artifacts.agent, &artifacts.tests]).chain(&artifacts.objects)
+        {
+            println!("{}", path.strip_prefix(&lab.root).unwrap_or(path).display());
+        }
+        println!("payload: {:.1} MiB", payload.len() as f64 / f64::from(1 << 20));
+        Ok(Exit::Success)
+    }
+}

@@ -1,0 +1,21 @@
+//! `cargo xtask setup`
+
+use anyhow::Result;
+
+use crate::cli::Setup;
+use crate::exit::Exit;
+use crate::lab::Lab;
+use crate::report;
+use crate::setup::{self, Purpose};
+
+impl Setup {
+    /// Installs what is missing.
+    pub(crate) fn run(&self, lab: &Lab) -> Result<Exit> {
+        let reporter = report::live(false);
+        setup::ensure(lab, Purpose::Run, &self.setup, reporter.as_ref())?;
+        let tools = setup::tools(lab)?;
+        drop(reporter);
+        println!("ready: {}, virtme-ng {}", tools.qemu_version, tools.vng_version);
+        Ok(Exit::Success)
+    }
+}

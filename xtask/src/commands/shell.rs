@@ -1,0 +1,74 @@
+//! `cargo xtask shell`: plain virtme-ng on one of our kernels.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use hooklab_vm::accel::Accelerator;
+use hooklab_vm::compose::Tools;
+use hooklab_vm::kernel::Source;
+
+use super::{accelerate, open_kernels};
+use crate::cli::Shell;
+use crate::exit::{Exit, UsageError};
+use crate::lab::Lab;
+use crate::setup::{self, Purpose};
+use crate::{build, report};
+
+impl Shell {
+    /// Becomes virtme-ng.
+    pub(crate) fn run(&self, lab: &Lab) -> Result<Exit> {
+        let kernels = open_kernels(lab, &self.kernel_options)?;
+        kernels.resolve(&self.kernel)?;
+        let live = report::live(false);
+        let observer = live.as_ref();
+        setup::ensure(lab, Purpose::Shell, &self.setup, observer)?;
+        let kernel = kernels.obtain(&self.kernel, observer)?;
+        let Source::Image { image, config, .. } = &kernel.source else {
+            return Err(UsageError("the running kernel has a shell already: yours".into()).into());
+        };
+        check_shares(config.as_deref(), &kernel.release)?;
+        let tools = setup::tools(lab)?;
+        let agent = build::build(lab, observer)?.agent;
+        let accelerator = accelerate::settle(lab, self.accel, &tools, &kernel, &agent, observer)?;
+        drop(live);
+        let mut command = virtme(lab, &tools, image, accelerator);
+        if !self.command.is_empty() {
+            command.arg("--exec").arg(shell_words(&self.command));
+        }
+        Err(command.exec()).context("failed to run virtme-ng")
+    }
+}
+
+/// virtme-ng on `image`, its own way: the host's files read-only, by virtiofs.
+pub(super) fn virtme(lab: &Lab, tools: &Tools, image: &Path, accelerator: Accelerator) -> Command {
+    let folders = [tools.vng.parent().map(Path::to_owned), setup::virtiofsd_folder(lab)];
+    let path = folders.into_iter().flatten().map(|folder| folder.display().to_string());
+    let path: Vec<String> = path.chain(std::env::var("PATH").ok()).collect();
+    let mut command = Command::new(&tools.vng);
+    command.env("PATH", path.join(":")).arg("--run").arg(image);
+    if accelerator == Accelerator::Tcg {
+        // With more vCPUs, threads of TCG race with the kernel's own code patching.
+        command.args(["--disable-kvm", "--cpus", "1"]);
+    }
+    command
+}
+
+/// The cache keeps no modules for sharing files: a kernel that needs one could not reach its root.
+fn check_shares(config: Option<&Path>, release: &str) -> Result<()> {
+    let Some(text) = config.and_then(|path| fs::read_to_string(path).ok()) else { return Ok(()) };
+    let built_in = |option: &str| text.lines().any(|line| line == format!("{option}=y"));
+    if built_in("CONFIG_VIRTIO_FS") || built_in("CONFIG_9P_FS") {
+        return Ok(());
+    }
+    bail!(
+        "failed to give {release} a root: it has virtiofs and 9p as modules only. Series from 6.12 on have virtiofs \
+         built in"
+    )
+}
+
+fn shell_words(words: &[String]) -> String {
+    words.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,52 @@
+//! `cargo xtask test`: every test there is.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use crate::cli::{Cli, Command as Subcommand, Test};
+use crate::exit::Exit;
+use crate::lab::Lab;
+use crate::report;
+use crate::setup::{self, Purpose};
+
+impl Test {
+    /// Runs what needs no guest, then the command line's tests, then vm-test on the default kernels.
+    pub(crate) fn run(&self, lab: &Lab) -> Result<Exit> {
+        let reporter = report::live(false);
+        setup::ensure(lab, Purpose::Run, &self.setup, reporter.as_ref())?;
+        drop(reporter);
+        if !cargo_test(lab, &["--workspace"])? {
+            return Ok(Exit::TestsFailed);
+        }
+        let exit = self.vm_test().run(lab)?;
+        if exit != Exit::Success {
+            return Ok(exit);
+        }
+        // Now that everything is built and cached, the command line is tested with real runs, too.
+        let passed = cargo_test(lab, &["--package", "hooklab-tests", "--test", "cli", "--features", "lab"])?;
+        Ok(if passed { Exit::Success } else { Exit::TestsFailed })
+    }
+
+    /// `vm-test` as a user would call it without arguments.
+    fn vm_test(&self) -> crate::cli::VmTest {
+        match Cli::parse_from(["cargo xtask", "vm-test"]).command {
+            Subcommand::VmTest(command) => crate::cli::VmTest { setup: self.setup.clone(), ..command },
+            _ => unreachable!("the line names vm-test"),
+        }
+    }
+}
+
+fn cargo_test(lab: &Lab, arguments: &[&str]) -> Result<bool> {
+    lab.check_interrupt()?;
+    let status = Command::new(setup::cargo())
+        .arg("test")
+        .args(arguments)
+        .current_dir(&lab.root)
+        .stdin(Stdio::null())
+        .status()
+        .context("failed to run cargo test")?;
+    lab.check_interrupt()?;
+    Ok(status.success())
+}

@@ -1,0 +1,55 @@
+//! Where things are, and how the work is stopped.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, bail};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::exit::Interrupted;
+
+/// What every command needs to know.
+pub(crate) struct Lab {
+    /// The checkout.
+    pub(crate) root: PathBuf,
+    /// What survives `cargo clean`: kernels, virtme-ng, findings.
+    pub(crate) cache: PathBuf,
+    /// What does not: objects, logs, the guest's binaries.
+    pub(crate) target: PathBuf,
+    /// Set when the user has interrupted the run.
+    pub(crate) cancelled: Arc<AtomicBool>,
+}
+
+impl Lab {
+    /// Finds the folders and takes charge of the signals that end a run.
+    pub(crate) fn find() -> Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned();
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        let cache = match std::env::var_os("HOOKLAB_CACHE").filter(|value| !value.is_empty()) {
+            Some(cache) => std::path::absolute(&cache).context("failed to use HOOKLAB_CACHE")?,
+            None => match dirs::cache_dir() {
+                Some(folder) => folder.join("hooklab"),
+                None => bail!("failed to find your cache folder: set HOME, XDG_CACHE_HOME or HOOKLAB_CACHE"),
+            },
+        };
+        let cancelled = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            // The second one ends the run at once; machines die with it.
+            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&cancelled))
+                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&cancelled)))
+                .context("failed to take charge of signals")?;
+        }
+        Ok(Self { root, cache, target: std::path::absolute(target)?, cancelled })
+    }
+
+    /// What the lab makes for itself in the target folder.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.target.join("hooklab")
+    }
+
+    /// An error once the user has interrupted the run.
+    pub(crate) fn check_interrupt(&self) -> Result<()> {
+        if self.cancelled.load(Ordering::Relaxed) { Err(Interrupted.into()) } else { Ok(()) }
+    }
+}

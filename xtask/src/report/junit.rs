@@ -1,0 +1,59 @@
+//! The JUnit report: a suite for each kernel, a case for each test.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use hooklab_vm::event::Outcome;
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+
+use super::summary::{Cell, Kernel, Summary};
+
+/// Writes the report to `path`, whole or not at all.
+pub(crate) fn write(summary: &Summary, path: &Path) -> Result<()> {
+    let xml = report(summary).to_string().context("failed to make the JUnit report")?;
+    super::json::write_whole(path, xml.as_bytes())
+}
+
+fn report(summary: &Summary) -> Report {
+    let mut report = Report::new("hooklab");
+    report.set_time(Duration::from_secs_f64(summary.wall_seconds));
+    report.add_test_suites(summary.kernels.iter().map(suite));
+    report
+}
+
+fn suite(kernel: &Kernel) -> TestSuite {
+    let mut suite = TestSuite::new(kernel.spec.as_str());
+    suite.set_time(Duration::from_secs_f64(kernel.wall_seconds));
+    if let Some(release) = &kernel.release {
+        suite.add_property(("release", release.as_str()));
+    }
+    suite.add_test_cases(kernel.tests.iter().map(|cell| case(kernel, cell)));
+    if let Some(error) = &kernel.error {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_message(first_line(error)).set_description(error.as_str());
+        suite.add_test_case(TestCase::new("the lab itself", status));
+    }
+    suite
+}
+
+fn case(kernel: &Kernel, cell: &Cell) -> TestCase {
+    let mut status = match cell.outcome {
+        Outcome::Passed => TestCaseStatus::success(),
+        Outcome::Ignored => TestCaseStatus::skipped(),
+        Outcome::Failed => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        Outcome::TimedOut | Outcome::Crashed | Outcome::Leaked => {
+            TestCaseStatus::non_success(NonSuccessKind::Error)
+        }
+    };
+    if let Some(message) = &cell.message {
+        status.set_message(first_line(message)).set_description(message.as_str());
+    }
+    let mut case = TestCase::new(cell.title(), status);
+    case.set_classname(kernel.spec.as_str()).set_time(Duration::from_secs_f64(cell.seconds));
+    case
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}

@@ -1,0 +1,69 @@
+//! Plain lines, for pipes and logs: one for each thing that happens.
+
+use std::io::Write;
+use std::sync::Mutex;
+
+use hooklab_vm::event::{Event, Observer, Outcome};
+
+use super::table::{indented, outcome_word, seconds};
+use crate::selection::Name;
+
+/// What a kernel that was cut short by the user ends with; the command says it once for all.
+const INTERRUPTED: &str = "interrupted";
+
+/// Prints lines: results to standard output, all else to standard error.
+pub(crate) struct Lines {
+    results: bool,
+    step: Mutex<String>,
+}
+
+impl Lines {
+    /// With `results`, tests and kernels are printed as well as the work that leads to them.
+    pub(crate) fn new(results: bool) -> Self {
+        Self { results, step: Mutex::default() }
+    }
+
+    /// A step is printed once: builds report each crate, downloads each chunk.
+    fn step(&self, text: &str) {
+        let headline = text.split(':').next().unwrap_or_default().to_owned();
+        if let Ok(mut last) = self.step.lock()
+            && *last != headline
+        {
+            eprintln!("{headline}");
+            *last = headline;
+        }
+    }
+
+    fn result(&self, text: &str) {
+        if self.results {
+            // A reader that has gone away is no reason to stop: the exit code still tells.
+            let _ = writeln!(std::io::stdout(), "{text}");
+        }
+    }
+}
+
+impl Observer for Lines {
+    fn notify(&self, event: Event) {
+        match event {
+            Event::Warning(text) => eprintln!("warning: {text}"),
+            Event::Note(text) => eprintln!("note: {text}"),
+            Event::Step(text) => self.step(&text),
+            Event::Download { name, .. } => self.step(&format!("downloading {name}")),
+            Event::KernelUp { spec, release, boot, .. } => {
+                self.result(&format!("{spec:<8} up      {} {release}", seconds(boot.as_secs_f64())));
+            }
+            Event::TestEnded { spec, test, outcome, duration, message } => {
+                let (word, took) = (outcome_word(outcome), seconds(duration.as_secs_f64()));
+                self.result(&format!("{spec:<8} {word:<7} {took} {}", Name::parse(&test)));
+                if let Some(message) = message.filter(|_| outcome != Outcome::Passed) {
+                    self.result(&indented(&message));
+                }
+            }
+            Event::KernelEnded { spec, error: Some(error), .. } if error != INTERRUPTED => {
+                self.result(&format!("{spec:<8} error"));
+                self.result(&indented(&error));
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Snapshots that come back from guests, put where `cargo insta review` looks for them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, bail};
+use hooklab_vm::event::{Event, Observer};
+
+use crate::build::SNAPSHOTS;
+
+/// What guests sent, by path; for each the kernels that sent it, and what they saw.
+#[derive(Default)]
+pub(crate) struct Snapshots {
+    sent: Mutex<BTreeMap<PathBuf, Vec<(String, String)>>>,
+}
+
+impl Observer for Snapshots {
+    fn notify(&self, event: Event) {
+        if let Event::File { spec, path, content } = event
+            && let Some(path) = trusted(&path)
+            && let Ok(mut sent) = self.sent.lock()
+        {
+            sent.entry(path).or_default().push((spec, content));
+        }
+    }
+}
+
+/// A guest names its files as it likes: only snapshots in their one folder are taken.
+fn trusted(path: &str) -> Option<PathBuf> {
+    let path = Path::new(path);
+    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+    let in_place = path.parent() == Some(Path::new(SNAPSHOTS));
+    let name = path.file_name()?.to_str()?;
+    let is_snapshot = name.ends_with(".snap") || name.ends_with(".snap.new");
+    (plain && in_place && is_snapshot).then(|| path.to_owned())
+}
+
+impl Snapshots {
+    /// Puts what was sent into the checkout `root`; says how many files were written. A `.snap` replaces what was
+    /// accepted before, and must be the same on every kernel; of a `.snap.new` the last one is kept.
+    pub(crate) fn store(&self, root: &Path) -> Result<usize> {
+        let Ok(sent) = self.sent.lock() else { return Ok(0) };
+        for (path, versions) in sent.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "snap"))
+        {
+            if let Some((one, other)) = disagreement(versions) {
+                bail!(
+                    "failed to accept {}: {one} and {other} do not print the same, and one snapshot serves all; \
+                     nothing was accepted",
+                    path.display()
+                );
+            }
+        }
+        for (path, versions) in sent.iter() {
+            if let Some((_, content)) = versions.last() {
+                let target = root.join(path);
+                fs::create_dir_all(root.join(SNAPSHOTS))?;
+                fs::write(&target, content)
+                    .with_context(|| format!("failed to write {}", target.display()))?;
+            }
+        }
+        Ok(sent.len())
+    }
+}
+
+/// Two senders whose snapshots differ.
+fn disagreement(versions: &[(String, String)]) -> Option<(&str, &str)> {
+    let (first, content) = versions.first()?;
+    let (other, _) = versions.iter().find(|(_, other)| other != content)?;
+    Some((first, other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send(snapshots: &Snapshots, spec: &str, path: &str, content: &str) {
+        let [spec, path, content] = [spec, path, content].map(str::to_owned);
+        snapshots.notify(Event::File { spec, path, content });
+    }
+
+    #[test]
+    fn only_snapshots_in_their_folder_are_taken() {
+        for path in [
+            "tests/guest/snapshots/../../../.bashrc.snap",
+            "/etc/cron.d/x.snap",
+            "tests/guest/snapshots/x.rs",
+            "tests/guest/x.snap",
+            "tests/guest/snapshots/deeper/x.snap",
+        ] {
+            assert_eq!(trusted(path), None, "{path}");
+        }
+        assert!(trusted("tests/guest/snapshots/x.snap.new").is_some());
+    }
+
+    #[test]
+    fn kernels_that_disagree_accept_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let path = "tests/guest/snapshots/filtered.snap";
+        let snapshots = Snapshots::default();
+        send(&snapshots, "6.12", path, "one");
+        send(&snapshots, "7.3", path, "one");
+        assert_eq!(snapshots.store(root.path()).unwrap(), 1);
+        assert_eq!(fs::read_to_string(root.path().join(path)).unwrap(), "one");
+        send(&snapshots, "5.10", path, "two");
+        let refused = snapshots.store(root.path()).unwrap_err().to_string();
+        assert!(refused.contains("6.12 and 5.10"), "{refused}");
+    }
+}

@@ -1,0 +1,240 @@
+//! The results, collected from the events; also the form of the JSON report (docs/report.md).
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use hooklab_vm::accel::Accelerator;
+use hooklab_vm::event::{Event, Observer, Outcome, Start};
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::selection::Name;
+
+/// All results of one run.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Summary {
+    pub(crate) schema: u32,
+    pub(crate) accelerator: Accelerator,
+    pub(crate) wall_seconds: f64,
+    pub(crate) kernels: Vec<Kernel>,
+}
+
+/// One kernel's results.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Kernel {
+    pub(crate) spec: String,
+    pub(crate) release: Option<String>,
+    pub(crate) start: Option<Start>,
+    pub(crate) outcome: KernelOutcome,
+    pub(crate) error: Option<String>,
+    pub(crate) boot_seconds: f64,
+    pub(crate) wall_seconds: f64,
+    /// Machines that were started for it: more than one where several shared its tests, or a guest died.
+    pub(crate) starts: u32,
+    pub(crate) tests: Vec<Cell>,
+}
+
+/// How a kernel did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum KernelOutcome {
+    Passed,
+    Failed,
+    /// The lab could not do its job on it.
+    Error,
+}
+
+/// One test on one kernel.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Cell {
+    pub(crate) name: String,
+    pub(crate) loader: Option<String>,
+    pub(crate) program: Option<String>,
+    pub(crate) outcome: Outcome,
+    pub(crate) seconds: f64,
+    pub(crate) message: Option<String>,
+}
+
+impl Cell {
+    /// The test's name.
+    fn parsed(&self) -> Name {
+        Name { base: self.name.clone(), loader: self.loader.clone(), program: self.program.clone() }
+    }
+
+    /// The test's name for a person.
+    pub(crate) fn title(&self) -> String {
+        self.parsed().to_string()
+    }
+
+    /// Whether it is as it should be.
+    pub(crate) fn is_fine(&self) -> bool {
+        matches!(self.outcome, Outcome::Passed | Outcome::Ignored)
+    }
+}
+
+impl Summary {
+    /// Cells that passed, did not, and were left out.
+    pub(crate) fn counts(&self) -> (usize, usize, usize) {
+        let cells = || self.kernels.iter().flat_map(|kernel| &kernel.tests);
+        let passed = cells().filter(|cell| cell.outcome == Outcome::Passed).count();
+        let ignored = cells().filter(|cell| cell.outcome == Outcome::Ignored).count();
+        (passed, cells().count() - passed - ignored, ignored)
+    }
+
+    /// How the command ends: an error of the lab's wins over a failed test.
+    pub(crate) fn exit(&self) -> Exit {
+        let any = |outcome| self.kernels.iter().any(|kernel| kernel.outcome == outcome);
+        if self.kernels.is_empty() || any(KernelOutcome::Error) {
+            Exit::Lab
+        } else if any(KernelOutcome::Failed) {
+            Exit::TestsFailed
+        } else {
+            Exit::Success
+        }
+    }
+}
+
+/// Builds a [`Summary`] from events.
+pub(crate) struct Collector {
+    /// In the order of the kernels on the command line.
+    kernels: Mutex<HashMap<String, Kernel>>,
+    order: Vec<String>,
+    /// Tests, as their binary lists them, with whether they are ignored; each must have a result on each kernel.
+    expected: Vec<(String, bool)>,
+}
+
+impl Collector {
+    /// Expects `tests` (name, and whether it is ignored) on each of `kernels`.
+    pub(crate) fn new(kernels: Vec<String>, tests: Vec<(String, bool)>) -> Self {
+        Self { kernels: Mutex::default(), order: kernels, expected: tests }
+    }
+
+    /// The results. A kernel on which an expected test has no result cannot have passed.
+    pub(crate) fn summary(&self, accelerator: Accelerator, wall: Duration) -> Summary {
+        let mut kernels = Vec::new();
+        if let Ok(mut found) = self.kernels.lock() {
+            for spec in &self.order {
+                if let Some(kernel) = found.remove(spec) {
+                    kernels.push(self.finish(kernel));
+                }
+            }
+        }
+        Summary { schema: 1, accelerator, wall_seconds: round(wall), kernels }
+    }
+
+    fn finish(&self, mut kernel: Kernel) -> Kernel {
+        for (test, _) in self.expected.iter().filter(|(_, ignored)| *ignored) {
+            kernel.tests.push(cell(test, Outcome::Ignored, Duration::ZERO, None));
+        }
+        // Machines that share the tests end them in any order.
+        let place = |cell: &Cell| {
+            let same = |(test, _): &(String, bool)| Name::parse(test) == cell.parsed();
+            self.expected.iter().position(same)
+        };
+        kernel.tests.sort_by_cached_key(place);
+        let missing = self.expected.len().saturating_sub(kernel.tests.len());
+        if kernel.error.is_none() && missing > 0 && kernel.tests.iter().all(Cell::is_fine) {
+            kernel.error = Some(format!("{missing} tests have no result"));
+        }
+        kernel.outcome = match &kernel.error {
+            Some(_) => KernelOutcome::Error,
+            None if kernel.tests.iter().all(Cell::is_fine) => KernelOutcome::Passed,
+            None => KernelOutcome::Failed,
+        };
+        kernel
+    }
+
+    fn with(&self, spec: &str, change: impl FnOnce(&mut Kernel)) {
+        if let Ok(mut kernels) = self.kernels.lock() {
+            change(kernels.entry(spec.to_owned()).or_insert_with(|| Kernel {
+                spec: spec.to_owned(),
+                release: None,
+                start: None,
+                outcome: KernelOutcome::Error,
+                error: None,
+                boot_seconds: 0.0,
+                wall_seconds: 0.0,
+                starts: 0,
+                tests: Vec::new(),
+            }));
+        }
+    }
+}
+
+impl Observer for Collector {
+    fn notify(&self, event: Event) {
+        match event {
+            Event::KernelUp { spec, release, start, boot } => self.with(&spec, |kernel| {
+                kernel.starts += 1;
+                kernel.release = Some(release);
+                kernel.start = Some(start);
+                kernel.boot_seconds = kernel.boot_seconds.max(round(boot));
+            }),
+            Event::TestEnded { spec, test, outcome, duration, message } => {
+                self.with(&spec, |kernel| kernel.tests.push(cell(&test, outcome, duration, message)));
+            }
+            Event::KernelEnded { spec, error, wall } => self.with(&spec, |kernel| {
+                kernel.error = error;
+                kernel.wall_seconds = round(wall);
+            }),
+            _ => {}
+        }
+    }
+}
+
+fn cell(test: &str, outcome: Outcome, duration: Duration, message: Option<String>) -> Cell {
+    let Name { base, loader, program } = Name::parse(test);
+    Cell { name: base, loader, program, outcome, seconds: round(duration), message }
+}
+
+/// Seconds, to the millisecond.
+fn round(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(test: &str, outcome: Outcome) -> Event {
+        let (spec, test) = ("6.12".to_owned(), test.to_owned());
+        Event::TestEnded { spec, test, outcome, duration: Duration::from_millis(5), message: None }
+    }
+
+    fn over(error: Option<&str>) -> Event {
+        let error = error.map(str::to_owned);
+        Event::KernelEnded { spec: "6.12".into(), error, wall: Duration::from_secs(1) }
+    }
+
+    fn exit_after(events: Vec<Event>) -> Exit {
+        let expected = vec![("a".to_owned(), false), ("b".to_owned(), false), ("c".to_owned(), true)];
+        let collector = Collector::new(vec!["6.12".into()], expected);
+        events.into_iter().for_each(|event| collector.notify(event));
+        collector.summary(Accelerator::Tcg, Duration::from_secs(2)).exit()
+    }
+
+    #[test]
+    fn all_that_was_expected_must_have_passed() {
+        let (passed, failed) = (Outcome::Passed, Outcome::Failed);
+        assert_eq!(exit_after(vec![ended("a", passed), ended("b", passed), over(None)]), Exit::Success);
+        assert_eq!(exit_after(vec![ended("a", passed), ended("b", failed), over(None)]), Exit::TestsFailed);
+        assert_eq!(exit_after(vec![ended("a", passed), over(None)]), Exit::Lab);
+        assert_eq!(exit_after(vec![]), Exit::Lab);
+    }
+
+    #[test]
+    fn an_error_of_the_lab_wins_over_a_failed_test() {
+        assert_eq!(exit_after(vec![ended("a", Outcome::Failed), over(Some("no hello"))]), Exit::Lab);
+    }
+
+    #[test]
+    fn every_way_not_to_pass_fails() {
+        for outcome in [Outcome::TimedOut, Outcome::Crashed, Outcome::Leaked] {
+            assert_eq!(
+                exit_after(vec![ended("a", outcome), ended("b", Outcome::Passed), over(None)]),
+                Exit::TestsFailed
+            );
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Which tests run: what their names say, and what the user asked for.
+
+use hooklab_vm::run::Test;
+
+/// What the name of a guest test says. A test that is one loader's ends in a case that rstest names
+/// `case_1_LOADER_on_PROGRAM`, or `case_1_LOADER` where the program is not one of the matrix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Name {
+    /// The name without the case.
+    pub(crate) base: String,
+    /// The loader, if the test is one loader's.
+    pub(crate) loader: Option<String>,
+    /// The program, likewise.
+    pub(crate) program: Option<String>,
+}
+
+impl Name {
+    /// Takes a name apart.
+    pub(crate) fn parse(name: &str) -> Self {
+        let plain = || Self { base: name.to_owned(), loader: None, program: None };
+        let Some((base, case)) = name.rsplit_once("::case_") else { return plain() };
+        let label = case.trim_start_matches(|character: char| character.is_ascii_digit());
+        let Some(label) = label.strip_prefix('_') else { return plain() };
+        let dashed = |word: &str| Some(word.replace('_', "-"));
+        let (loader, program) = match label.split_once("_on_") {
+            Some((loader, program)) => (dashed(loader), dashed(program)),
+            None => (dashed(label), None),
+        };
+        Self { base: base.to_owned(), loader, program }
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.loader, &self.program) {
+            (Some(loader), Some(program)) => write!(f, "{} [{loader} {program}]", self.base),
+            (Some(loader), None) => write!(f, "{} [{loader}]", self.base),
+            _ => f.write_str(&self.base),
+        }
+    }
+}
+
+/// The tests that the filters and loaders leave; no filter and no loader leave all. With loaders, tests that are
+/// not one loader's own are left out.
+pub(crate) fn select(tests: Vec<Test>, filters: &[String], loaders: &[String]) -> Vec<Test> {
+    let wanted = |test: &Test| {
+        let name = Name::parse(&test.name);
+        let shown = name.to_string();
+        (filters.is_empty() || filters.iter().any(|f| test.name.contains(f) || shown.contains(f)))
+            && (loaders.is_empty() || name.loader.is_some_and(|loader| loaders.contains(&loader)))
+    };
+    tests.into_iter().filter(wanted).collect()
+}
+
+/// The loaders that have tests.
+pub(crate) fn loaders(tests: &[Test]) -> Vec<String> {
+    let mut loaders: Vec<String> = tests.iter().filter_map(|test| Name::parse(&test.name).loader).collect();
+    loaders.sort();
+    loaders.dedup();
+    loaders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(names: &[&str]) -> Vec<Test> {
+        names.iter().map(|name| Test { name: (*name).to_owned(), ignored: false }).collect()
+    }
+
+    #[test]
+    fn a_case_names_loader_and_program() {
+        let name = Name::parse("filter::one_pid::case_2_libbpf_on_minimal_c");
+        assert_eq!(name.base, "filter::one_pid");
+        assert_eq!(name.loader.as_deref(), Some("libbpf"));
+        assert_eq!(name.program.as_deref(), Some("minimal-c"));
+        assert_eq!(name.to_string(), "filter::one_pid [libbpf minimal-c]");
+        assert_eq!(Name::parse("errors::no_tracefs::case_1_aya").to_string(), "errors::no_tracefs [aya]");
+        assert_eq!(Name::parse("both::attached").to_string(), "both::attached");
+    }
+
+    #[test]
+    fn filters_and_loaders_both_must_agree() {
+        let tests = named(&["a::x::case_1_aya_on_c", "a::x::case_2_libbpf_on_c", "both::x"]);
+        let pick = |filters: &[&str], loaders: &[&str]| {
+            let owned = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+            let left = select(tests.clone(), &owned(filters), &owned(loaders));
+            left.into_iter().map(|test| test.name).collect::<Vec<_>>()
+        };
+        assert_eq!(pick(&[], &[]).len(), 3);
+        assert_eq!(pick(&["a::"], &["aya"]), ["a::x::case_1_aya_on_c"]);
+        assert_eq!(pick(&["[libbpf"], &[]), ["a::x::case_2_libbpf_on_c"]);
+        assert_eq!(pick(&[], &["aya"]), ["a::x::case_1_aya_on_c"]);
+        assert!(pick(&["nothing"], &[]).is_empty());
+    }
+}

@@ -1,0 +1,179 @@
+//! Debian packages: which are missing, and how they are installed.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use hooklab_vm::event::{Event, Observer};
+
+use super::Purpose;
+use super::programs::{find_program, library, output, static_link_arguments};
+use crate::cli::SetupOptions;
+
+/// A Debian package and how to see that what it brings is there.
+struct Need {
+    package: &'static str,
+    purpose: Purpose,
+    is_there: fn() -> bool,
+}
+
+/// Packages in Debian 12 and later and Ubuntu 22.04 and later.
+const NEEDS: [Need; 15] = [
+    Need { package: "clang", purpose: Purpose::Build, is_there: || find_program("clang").is_some() },
+    Need { package: "make", purpose: Purpose::Build, is_there: || find_program("make").is_some() },
+    Need {
+        package: "pkg-config",
+        purpose: Purpose::Build,
+        is_there: || find_program("pkg-config").is_some(),
+    },
+    Need { package: "libelf-dev", purpose: Purpose::Build, is_there: || library("libelf.a").is_some() },
+    Need { package: "zlib1g-dev", purpose: Purpose::Build, is_there: || library("libz.a").is_some() },
+    Need { package: "libzstd-dev", purpose: Purpose::Build, is_there: has_zstd_if_needed },
+    Need {
+        package: "qemu-system-x86",
+        purpose: Purpose::Run,
+        is_there: || find_program("qemu-system-x86_64").is_some(),
+    },
+    Need { package: "python3-venv", purpose: Purpose::Run, is_there: || super::virtme::python().is_some() },
+    Need {
+        package: "debian-archive-keyring",
+        purpose: Purpose::Run,
+        is_there: || Path::new("/usr/share/keyrings/debian-archive-keyring.gpg").exists(),
+    },
+    // virtme-ng asks it for a kernel's release.
+    Need { package: "file", purpose: Purpose::Run, is_there: || find_program("file").is_some() },
+    Need { package: "kmod", purpose: Purpose::Run, is_there: || find_program("depmod").is_some() },
+    // On a host that is not Debian this names Debian's mirror.
+    Need { package: "python-apt-common", purpose: Purpose::Run, is_there: knows_a_mirror },
+    Need {
+        package: "busybox-static",
+        purpose: Purpose::Shell,
+        is_there: || find_program("busybox").is_some(),
+    },
+    Need { package: "libcap-ng-dev", purpose: Purpose::Shell, is_there: || has_virtiofsd_or("libcap-ng.so") },
+    Need {
+        package: "libseccomp-dev",
+        purpose: Purpose::Shell,
+        is_there: || has_virtiofsd_or("libseccomp.so"),
+    },
+];
+
+fn has_zstd_if_needed() -> bool {
+    !static_link_arguments().iter().any(|word| word == "-lzstd") || library("libzstd.a").is_some()
+}
+
+fn has_virtiofsd_or(name: &str) -> bool {
+    super::virtiofsd::installed() || library(name).is_some()
+}
+
+/// Debian's own sources name a mirror of Debian's; elsewhere a file of python-apt's does.
+fn knows_a_mirror() -> bool {
+    let is_debian = || {
+        let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+        release.lines().any(|line| line == "ID=debian")
+    };
+    is_debian() || Path::new("/usr/share/python-apt/templates/Debian.info").exists()
+}
+
+/// Installs what is missing for `purpose`.
+pub(super) fn ensure(purpose: Purpose, options: &SetupOptions, observer: &dyn Observer) -> Result<()> {
+    let missing = missing(purpose);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let command = format!("apt-get install --no-install-recommends {}", missing.join(" "));
+    if find_program("apt-get").is_none() {
+        bail!(
+            "these Debian packages, or what they are called here, are missing: {}. This host has no apt-get: install \
+             them its own way",
+            missing.join(" ")
+        );
+    }
+    let by_hand = format!("run: sudo apt-get update && sudo {command}");
+    if options.no_install {
+        bail!("something is missing; {by_hand}");
+    }
+    let prefix = match privilege() {
+        Some(prefix) => prefix,
+        None => {
+            bail!("something is missing, and installing it needs root or sudo without a password; {by_hand}")
+        }
+    };
+    if !may_install(options, &missing)? {
+        bail!("something is missing; {by_hand}");
+    }
+    install(prefix, &missing, observer).with_context(|| by_hand)?;
+    // Believing apt-get would only move the failure to where it cannot be understood.
+    let still = self::missing(purpose);
+    if !still.is_empty() {
+        bail!("{} installed without an error, but what they bring is still not found", still.join(" "));
+    }
+    Ok(())
+}
+
+fn missing(purpose: Purpose) -> Vec<&'static str> {
+    let asked = |need: &&Need| match purpose {
+        Purpose::Build => need.purpose == Purpose::Build,
+        Purpose::Run => need.purpose != Purpose::Shell,
+        Purpose::Shell => true,
+    };
+    // libelf.pc, which says whether zstd is needed, comes with libelf-dev: what is installed is looked at twice.
+    NEEDS.iter().filter(asked).filter(|need| !(need.is_there)()).map(|need| need.package).collect()
+}
+
+/// What to put before a command that needs root: nothing, or sudo; `None` where there is no way.
+fn privilege() -> Option<&'static [&'static str]> {
+    if nix::unistd::Uid::effective().is_root() {
+        return Some(&[]);
+    }
+    output("sudo", &["-n", "true"]).map(|_| &["sudo", "-n"] as &[&str])
+}
+
+fn may_install(options: &SetupOptions, missing: &[&str]) -> Result<bool> {
+    if options.yes || std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false") {
+        return Ok(true);
+    }
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        // Nobody to ask; --yes would have said so.
+        return Ok(false);
+    }
+    eprint!("These Debian packages are missing and will be installed: {}\nGo on? [Y/n] ", missing.join(" "));
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "" | "y" | "Y" | "yes"))
+}
+
+fn install(prefix: &[&str], packages: &[&str], observer: &dyn Observer) -> Result<()> {
+    observer.notify(Event::Step(format!("installing {}", packages.join(" "))));
+    run(prefix, &["apt-get", "update", "-q"])?;
+    run(prefix, &[&["apt-get", "install", "-q", "-y", "--no-install-recommends"], packages].concat())?;
+    // Whether libzstd is needed shows only now.
+    if !has_zstd_if_needed() && !packages.contains(&"libzstd-dev") {
+        run(prefix, &["apt-get", "install", "-q", "-y", "--no-install-recommends", "libzstd-dev"])?;
+    }
+    Ok(())
+}
+
+fn run(prefix: &[&str], command: &[&str]) -> Result<()> {
+    let words: Vec<&str> = prefix
+        .iter()
+        .chain(["env", "DEBIAN_FRONTEND=noninteractive"].iter())
+        .chain(command)
+        .copied()
+        .collect();
+    let shown = words.join(" ");
+    let output = Command::new(words[0])
+        .args(&words[1..])
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("failed to run {shown}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).join("");
+    let lines: Vec<&str> = said.lines().collect();
+    bail!("`{shown}` failed:\n{}", lines[lines.len().saturating_sub(12)..].join("\n"))
+}

@@ -1,0 +1,56 @@
+//! What is on this machine: programs, libraries, headers.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+/// The program of that name on PATH.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|candidate| is_program(candidate))
+}
+
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+/// What `program arguments` prints, if it can be run and succeeds.
+pub(crate) fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    let output =
+        Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// A file that the C compiler finds where libraries are (gcc's manual, `-print-file-name`: a name that is not found
+/// comes back as it was).
+pub(crate) fn library(name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(output("cc", &[&format!("-print-file-name={name}")])?);
+    (path.is_absolute() && path.exists()).then(|| path.canonicalize().unwrap_or(path))
+}
+
+/// The folder of the static libraries that libbpf needs.
+pub(crate) fn static_library_folder() -> Result<PathBuf> {
+    let library = library("libelf.a").context("failed to find libelf.a: run `cargo xtask setup`")?;
+    Ok(library.parent().unwrap_or(Path::new("/")).to_owned())
+}
+
+/// What a static libelf needs linked beside zlib; newer ones compress with zstd, too.
+pub(crate) fn static_link_arguments() -> Vec<String> {
+    let libraries = output("pkg-config", &["--static", "--libs-only-l", "libelf"]).unwrap_or_default();
+    let known = ["-lelf", "-lz"];
+    libraries.split_whitespace().filter(|word| !known.contains(word)).map(str::to_owned).collect()
+}
+
+/// The first line of what QEMU says of itself.
+pub(crate) fn qemu_version() -> Result<String> {
+    let said = output("qemu-system-x86_64", &["--version"]).context("failed to run qemu-system-x86_64")?;
+    Ok(said.lines().next().unwrap_or_default().to_owned())
+}
+
+/// The cargo that runs us, or the one on PATH.
+pub(crate) fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}

@@ -1,0 +1,57 @@
+//! virtiofsd, by which plain virtme-ng shares the host's files with a cloud kernel. virtme-ng refuses the one of
+//! QEMU 7 that is written in C.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use hooklab_vm::event::{Event, Observer};
+
+use super::programs::{cargo, find_program};
+use crate::cli::SetupOptions;
+use crate::lab::Lab;
+
+/// The version of the crate that is built where the system has none.
+const VERSION: &str = "1.14.0";
+
+fn folder(lab: &Lab) -> PathBuf {
+    lab.cache.join("virtiofsd").join(VERSION)
+}
+
+/// The folder of the one that was built here.
+pub(super) fn built(lab: &Lab) -> Option<PathBuf> {
+    let bin = folder(lab).join("bin");
+    bin.join("virtiofsd").exists().then_some(bin)
+}
+
+/// Whether the system has one where virtme-ng looks.
+pub(super) fn installed() -> bool {
+    find_program("virtiofsd").is_some() || Path::new("/usr/libexec/virtiofsd").exists()
+}
+
+/// Builds it unless there is one. Cargo puts a program in place only once it is whole.
+pub(super) fn ensure(lab: &Lab, options: &SetupOptions, observer: &dyn Observer) -> Result<()> {
+    if installed() || built(lab).is_some() {
+        return Ok(());
+    }
+    let root = folder(lab);
+    if options.no_install {
+        bail!(
+            "virtiofsd is missing; run: cargo install virtiofsd@{VERSION} --locked --root {}",
+            root.display()
+        );
+    }
+    observer.notify(Event::Step(format!("building virtiofsd {VERSION} (once, about a minute)")));
+    let output = Command::new(cargo())
+        .args(["install", "--quiet", "--locked", "--root"])
+        .arg(&root)
+        .arg(format!("virtiofsd@{VERSION}"))
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .output()
+        .context("failed to run cargo install")?;
+    if !output.status.success() {
+        bail!("failed to build virtiofsd:\n{}", String::from_utf8_lossy(&output.stderr).trim_end());
+    }
+    Ok(())
+}
