@@ -101,6 +101,8 @@ pub(super) mod tests {
         let mut half = image("6.12\0");
         half[0x1FE] = 0;
         assert!(release_of(&half).is_err());
+        half[0x1FE..0x206].copy_from_slice(b"\x55\xAA\0\0HdrX");
+        assert!(release_of(&half).is_err());
         let mut elf = image("6.12\0");
         elf[..4].copy_from_slice(b"\x7fELF");
         assert!(release_of(&elf).unwrap_err().to_string().contains("bzImage"));

@@ -237,11 +237,12 @@ mod tests {
 
     #[test]
     fn damage_is_refused() {
-        let damages: [fn(&mut Pin); 6] = [
+        let damages: [fn(&mut Pin); 7] = [
             |pin| pin.release = "../../etc".into(),
             |pin| pin.packages[0].path = "pool/../../secret".into(),
             |pin| pin.packages[0].path = "http://elsewhere/x.deb".into(),
-            |pin| pin.packages[0].sha256 = "short".into(),
+            |pin| pin.packages[0].sha256 = "e9".into(),
+            |pin| pin.packages[0].sha256 = "no".repeat(32),
             |pin| pin.packages.clear(),
             |pin| pin.spec = "nonsense!".into(),
         ];

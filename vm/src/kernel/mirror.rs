@@ -167,8 +167,9 @@ mod tests {
     #[test]
     fn the_host_s_sources_give_both_archives() {
         let text = "bookworm-security main http://s.example/debian-security/\n\
+                    bookworm contrib http://c.example/debian/\n\
                     bookworm main http://m.example/debian/\n\
-                    bookworm contrib http://m.example/debian/\n";
+                    trixie main http://second.example/debian/\n";
         assert_eq!(
             from_targets(text, &debian()),
             mirror("http://m.example/debian/", "http://s.example/debian-security/")

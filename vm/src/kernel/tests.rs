@@ -185,6 +185,21 @@ fn a_package_that_is_not_the_pinned_one_is_refused_and_not_kept() {
 }
 
 #[test]
+fn a_damaged_download_of_an_earlier_run_is_not_believed() {
+    let mut lab = Lab::new();
+    lab.pin_old();
+    let debs = lab.root.path().join(format!("cache/kernels/.work-{}/debs", lab.pins[0].key()));
+    fs::create_dir_all(&debs).unwrap();
+    let size = usize::try_from(lab.pins[0].packages[0].size).unwrap();
+    for size in [size, size / 2, size * 2] {
+        fs::write(debs.join("linux-image-6.1.9-amd64.deb"), vec![0; size]).unwrap();
+        let _ = fs::remove_dir_all(lab.root.path().join("cache/kernels").join(lab.pins[0].key()));
+        assert_eq!(files(&lab.obtain("6.1").unwrap()).len(), 5, "{size} bytes");
+        fs::create_dir_all(&debs).unwrap();
+    }
+}
+
+#[test]
 fn an_image_of_another_release_is_refused() {
     let mut lab = Lab::new();
     let package =
