@@ -105,7 +105,8 @@ pub(super) fn summary(messages: &str) -> String {
         lines.retain(|line| line.starts_with("E: "));
     }
     let tail = &lines[lines.len().saturating_sub(3)..];
-    let tail: Vec<&str> = tail.iter().map(|line| line.strip_prefix("E: ").unwrap_or(line)).collect();
+    let text = |line: &&str| line.trim_start_matches("E: ").trim_start_matches("W: ").to_owned();
+    let tail: Vec<String> = tail.iter().map(text).collect();
     if tail.is_empty() { "it said nothing".to_owned() } else { tail.join("; ") }
 }
 
@@ -143,7 +144,7 @@ mod tests {
     #[test]
     fn of_many_messages_the_errors_are_kept() {
         assert_eq!(summary("W: noise\nE: first\nE: second\n"), "first; second");
-        assert_eq!(summary("a\n\nb\n"), "a; b");
+        assert_eq!(summary("a\n\nW: b\n"), "a; b");
         assert_eq!(summary(""), "it said nothing");
     }
 }
