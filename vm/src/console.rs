@@ -7,8 +7,14 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 /// How a kernel says that it is done for (Linux, `kernel/panic.c`), and what else ends a guest before user space.
 const LAST_WORDS: [&str; 2] = ["Kernel panic - not syncing", "KVM internal error"];
 
-/// Lines kept for an error message.
-const TAIL_LINES: usize = 30;
+/// Lines kept: a panic prints some dozens after its first.
+const KEPT_LINES: usize = 200;
+
+/// Lines quoted where there were no last words.
+const TAIL_LINES: usize = 20;
+
+/// Lines quoted of last words: the message, the registers, the beginning of the call trace.
+const LAST_WORDS_LINES: usize = 30;
 
 /// Longest line taken as one, in bytes.
 const LINE_BYTES: u64 = 4096;
@@ -24,17 +30,20 @@ pub(crate) struct Tail {
 
 impl Tail {
     fn push(&mut self, line: String) {
-        if self.lines.len() == TAIL_LINES {
+        if self.lines.len() == KEPT_LINES {
             self.lines.pop_front();
         }
         self.lines.push_back(line);
     }
 
-    /// The last lines, or from the kernel's last words on where they are among them.
+    /// The last lines, or, where the kernel said its last words, these and a little of what came before.
     pub(crate) fn text(&self) -> String {
         let last_words = |line: &String| LAST_WORDS.iter().any(|words| line.contains(words));
-        let begin = self.lines.iter().position(last_words).map_or(0, |at| at.saturating_sub(3));
-        self.lines.iter().skip(begin).map(String::as_str).collect::<Vec<_>>().join("\n")
+        let (begin, length) = match self.lines.iter().position(last_words) {
+            Some(at) => (at.saturating_sub(3), LAST_WORDS_LINES),
+            None => (self.lines.len().saturating_sub(TAIL_LINES), TAIL_LINES),
+        };
+        self.lines.iter().skip(begin).take(length).map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 }
 

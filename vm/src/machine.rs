@@ -270,7 +270,8 @@ impl Machine {
     }
 
     fn tail_text(&self) -> String {
-        self.tail.lock().map(|tail| tail.text()).unwrap_or_default()
+        let text = self.tail.lock().map(|tail| tail.text()).unwrap_or_default();
+        if text.trim().is_empty() { "(it printed nothing)".into() } else { text }
     }
 }
 

@@ -154,7 +154,7 @@ impl Runner<'_> {
     fn run_on_a_machine(&mut self) -> Result<End, String> {
         let job = self.job;
         let started = Machine::start(job.plan, Some(&self.log), Arc::clone(&job.cancelled));
-        let mut machine = started.map_err(|error| error.to_string())?;
+        let mut machine = started.map_err(|error| format!("failed to {error}"))?;
         let (release, boot) = machine.hello(job.boot_timeout).map_err(|death| death.to_string())?;
         let start = match job.plan {
             Plan::Boot { .. } => Start::Boot,
@@ -197,7 +197,7 @@ impl Runner<'_> {
                     if running.as_ref().is_some_and(|(name, _)| *name == test) =>
                 {
                     running = None;
-                    let (outcome, message) = judge(exit, &output, self.job.timeout);
+                    let (outcome, message) = judge(exit, &output, &test, self.job.timeout);
                     self.end(outcome, Duration::from_micros(micros), message);
                     if self.is_enough() {
                         return End::Enough;
@@ -244,18 +244,25 @@ impl Runner<'_> {
 
 /// What the end of a test's process means. libtest exits with 0 also where no test had that name, so its word is
 /// asked for as well.
-fn judge(exit: Exit, output: &str, limit: Duration) -> (Outcome, Option<String>) {
+fn judge(exit: Exit, output: &str, test: &str, limit: Duration) -> (Outcome, Option<String>) {
     let said_so =
         output.lines().any(|line| line.starts_with("test result: ok. 1 passed; 0 failed; 0 ignored"));
-    match exit {
-        Exit::Code(0) if said_so => (Outcome::Passed, None),
-        Exit::Code(0) => (Outcome::Failed, Some(format!("it ended well without having run:\n{output}"))),
-        Exit::Code(_) => (Outcome::Failed, Some(output.to_owned())),
-        Exit::Signal(signal) => (Outcome::Crashed, Some(format!("killed by signal {signal}:\n{output}"))),
-        Exit::TimedOut => {
-            (Outcome::TimedOut, Some(format!("killed at its time limit of {limit:.0?}:\n{output}")))
-        }
-    }
+    let said = without_harness(output, test);
+    let (outcome, message) = match exit {
+        Exit::Code(0) if said_so => return (Outcome::Passed, None),
+        Exit::Code(0) => (Outcome::Failed, format!("its process ended well, but no test had run\n{said}")),
+        Exit::Code(_) => (Outcome::Failed, said.to_owned()),
+        Exit::Signal(signal) => (Outcome::Crashed, format!("killed by signal {signal}\n{said}")),
+        Exit::TimedOut => (Outcome::TimedOut, format!("killed at its time limit of {limit:.0?}\n{said}")),
+    };
+    (outcome, Some(message.trim_end().to_owned()))
+}
+
+/// What the test itself printed, without what libtest prints around it.
+fn without_harness<'a>(output: &'a str, test: &str) -> &'a str {
+    let begin = format!("test {test} ... ");
+    let said = output.split_once(&begin).map_or(output, |(_, said)| said);
+    said.rsplit_once("\nFAILED\n\nfailures:\n").map_or(said, |(said, _)| said).trim_matches('\n')
 }
 
 /// A test of a binary.
@@ -307,11 +314,19 @@ mod tests {
 
     #[test]
     fn only_a_test_that_ran_has_passed() {
-        assert_eq!(judge(Exit::Code(0), PASSED, LIMIT), (Outcome::Passed, None));
+        assert_eq!(judge(Exit::Code(0), PASSED, "a", LIMIT), (Outcome::Passed, None));
         let none = "running 0 tests\n\ntest result: ok. 0 passed; 0 failed; 0 ignored";
-        assert_eq!(judge(Exit::Code(0), none, LIMIT).0, Outcome::Failed);
-        assert_eq!(judge(Exit::Code(0), "", LIMIT).0, Outcome::Failed);
-        assert_eq!(judge(Exit::Code(101), PASSED, LIMIT).0, Outcome::Failed);
+        assert_eq!(judge(Exit::Code(0), none, "a", LIMIT).0, Outcome::Failed);
+        assert_eq!(judge(Exit::Code(0), "", "a", LIMIT).0, Outcome::Failed);
+        assert_eq!(judge(Exit::Code(101), PASSED, "a", LIMIT).0, Outcome::Failed);
+    }
+
+    #[test]
+    fn what_libtest_prints_around_a_failure_is_left_out() {
+        let output = "\nrunning 1 test\ntest a::b ... at first\n\nthread 'a::b' panicked\nFAILED\n\nfailures:\n\n\
+                      failures:\n    a::b\n\ntest result: FAILED. 0 passed; 1 failed\n";
+        let (_, message) = judge(Exit::Code(101), output, "a::b", LIMIT);
+        assert_eq!(message.unwrap(), "at first\n\nthread 'a::b' panicked");
     }
 
     #[test]
@@ -326,9 +341,9 @@ mod tests {
 
     #[test]
     fn a_signal_and_a_time_limit_are_told_apart() {
-        assert_eq!(judge(Exit::Signal(6), "", LIMIT).0, Outcome::Crashed);
-        let (outcome, message) = judge(Exit::TimedOut, "waiting", LIMIT);
+        assert_eq!(judge(Exit::Signal(6), "", "a", LIMIT).0, Outcome::Crashed);
+        let (outcome, message) = judge(Exit::TimedOut, "waiting", "a", LIMIT);
         assert_eq!(outcome, Outcome::TimedOut);
-        assert_eq!(message.unwrap(), "killed at its time limit of 5s:\nwaiting");
+        assert_eq!(message.unwrap(), "killed at its time limit of 5s\nwaiting");
     }
 }
