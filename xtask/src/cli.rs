@@ -19,7 +19,7 @@ Exit codes:
   0    all is well
   1    a test failed
   2    the command line is wrong
-  3    the lab could not do its job: a kernel that cannot be had, QEMU missing, a guest that never came up
+  3    the lab could not do its job: no such kernel, no QEMU, a guest that never came up
   130  interrupted
 
 Environment:
@@ -99,6 +99,9 @@ pub(crate) struct VmTest {
     /// Only tests of this loader, leaving out those that are not one loader's own; may be repeated
     #[arg(short, long = "loader", value_name = "NAME")]
     pub(crate) loaders: Vec<String>,
+    /// Run the tests of this static libtest binary instead of the lab's own
+    #[arg(long, value_name = "PATH", conflicts_with = "bless")]
+    pub(crate) binary: Option<PathBuf>,
     /// Machines at a time; a single kernel's tests are shared out among them
     #[arg(short, long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) jobs: u16,
@@ -221,4 +224,37 @@ pub(crate) struct Bench {
     pub(crate) kernel_options: KernelOptions,
     #[command(flatten)]
     pub(crate) setup: SetupOptions,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn the_documentation_names_only_commands_that_there_are() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+        let pages = docs.chain(["README.md", "CONTRIBUTING.md"].map(|name| root.join(name)));
+        let mut found = 0;
+        for page in pages.filter(|page| page.extension().is_some_and(|extension| extension == "md")) {
+            for line in fs::read_to_string(&page).unwrap().lines() {
+                let Some(words) = line.trim_start_matches("$ ").strip_prefix("cargo xtask ") else {
+                    continue;
+                };
+                let words = words.split(" #").next().unwrap_or_default().split_whitespace();
+                let parsed = Cli::try_parse_from(["cargo xtask"].into_iter().chain(words));
+                assert!(parsed.is_ok(), "{}: {line}: {}", page.display(), parsed.unwrap_err());
+                found += 1;
+            }
+        }
+        assert!(found > 5, "only {found} commands found");
+    }
 }

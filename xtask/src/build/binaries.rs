@@ -19,6 +19,7 @@ pub(super) struct Binaries {
     pub(super) tests: PathBuf,
     pub(super) agent: PathBuf,
     pub(super) programs: Vec<PathBuf>,
+    pub(super) specimens: PathBuf,
     /// The source of the crate that carries the `bpf/` headers.
     pub(super) libbpf_sys: PathBuf,
 }
@@ -72,6 +73,7 @@ pub(super) fn build(lab: &Lab, observer: &dyn Observer) -> Result<Binaries> {
     Ok(Binaries {
         tests: find("guest")?,
         agent: find("hooklab-agent")?,
+        specimens: find("specimens")?,
         programs: vec![find("hooklab-loader")?, find("hooklab-actor")?],
         libbpf_sys: libbpf_sys.context("failed to find libbpf-sys among what cargo built")?,
     })
@@ -91,17 +93,9 @@ fn command(lab: &Lab) -> Result<Command> {
             "--message-format=json-render-diagnostics",
         ])
         .args(["-p", "hooklab-loader", "-p", "hooklab-agent", "-p", "hooklab-tests"])
-        .args([
-            "--bin",
-            "hooklab-loader",
-            "--bin",
-            "hooklab-agent",
-            "--bin",
-            "hooklab-actor",
-            "--test",
-            "guest",
-        ])
-        .args(["--features", "hooklab-loader/static,hooklab-tests/guest"])
+        .args(["--bin", "hooklab-loader", "--bin", "hooklab-agent", "--bin", "hooklab-actor"])
+        .args(["--test", "guest", "--test", "specimens"])
+        .args(["--features", "hooklab-loader/static,hooklab-tests/guest,hooklab-tests/specimens"])
         .arg("--target-dir")
         .arg(lab.target.join("guest"))
         .current_dir(&lab.root)

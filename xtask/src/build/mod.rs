@@ -24,6 +24,8 @@ pub(crate) const SNAPSHOTS: &str = "tests/guest/snapshots";
 pub(crate) struct Artifacts {
     /// The binary with the guest tests.
     pub(crate) tests: PathBuf,
+    /// Tests that misbehave, for the tests of the command line.
+    pub(crate) specimens: PathBuf,
     /// The agent.
     pub(crate) agent: PathBuf,
     /// The loader and the tests' helpers.
@@ -38,7 +40,8 @@ pub(crate) fn build(lab: &Lab, observer: &dyn Observer) -> Result<Artifacts> {
     lab.check_interrupt()?;
     let objects = objects::build(lab, &binaries.libbpf_sys, observer)?;
     lab.check_interrupt()?;
-    Ok(Artifacts { tests: binaries.tests, agent: binaries.agent, programs: binaries.programs, objects })
+    let binaries::Binaries { tests, specimens, agent, programs, .. } = binaries;
+    Ok(Artifacts { tests, specimens, agent, programs, objects })
 }
 
 /// The archive with all that a guest runs.

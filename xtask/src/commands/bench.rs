@@ -9,7 +9,7 @@ use hooklab_vm::kernel::Source;
 use serde::Deserialize;
 
 use super::shell::virtme;
-use super::{accelerate, open_kernels};
+use super::{accelerate, failed_to, open_kernels};
 use crate::cli::Bench;
 use crate::exit::{Exit, UsageError};
 use crate::lab::Lab;
@@ -44,7 +44,8 @@ impl Bench {
         let live = report::live(false);
         let observer = live.as_ref();
         setup::ensure(lab, Purpose::Shell, &self.setup, observer)?;
-        let kernel = open_kernels(lab, &self.kernel_options)?.obtain(&self.kernel, observer)?;
+        let kernel = open_kernels(lab, &self.kernel_options)?.obtain(&self.kernel, observer);
+        let kernel = kernel.map_err(failed_to)?;
         let Source::Image { image, .. } = &kernel.source else {
             return Err(
                 UsageError("plain virtme-ng boots a kernel: name another one than host".into()).into()

@@ -16,9 +16,8 @@ impl Build {
         let artifacts = build::build(lab, reporter.as_ref())?;
         let payload = build::pack(lab, &artifacts)?;
         drop(reporter);
-        for path in
-            artifacts.programs.iter().chain([&artifacts.agent, &artifacts.tests]).chain(&artifacts.objects)
-        {
+        let tests = [&artifacts.agent, &artifacts.tests, &artifacts.specimens];
+        for path in artifacts.programs.iter().chain(tests).chain(&artifacts.objects) {
             println!("{}", path.strip_prefix(&lab.root).unwrap_or(path).display());
         }
         println!("payload: {:.1} MiB", payload.len() as f64 / f64::from(1 << 20));

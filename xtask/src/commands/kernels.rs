@@ -1,10 +1,10 @@
 //! `cargo xtask kernels`: list, lock, fetch, prune.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use comfy_table::{ContentArrangement, Table, presets};
 use hooklab_vm::kernel::{Kernels as Store, Spec};
 
-use super::open_kernels;
+use super::{failed_to, obtain, open_kernels};
 use crate::cli::{KernelOptions, Kernels, KernelsCommand};
 use crate::exit::Exit;
 use crate::lab::Lab;
@@ -50,7 +50,7 @@ fn list(kernels: &Store) -> Result<Exit> {
 
 fn lock(mut kernels: Store) -> Result<Exit> {
     let reporter = report::live(false);
-    let changes = kernels.lock(reporter.as_ref()).context("failed to refresh vm/kernels.lock")?;
+    let changes = kernels.lock(reporter.as_ref()).map_err(failed_to)?;
     drop(reporter);
     for change in &changes {
         let version = |version: &Option<String>| version.clone().unwrap_or_else(|| "nothing".into());
@@ -65,12 +65,7 @@ fn lock(mut kernels: Store) -> Result<Exit> {
 fn fetch(lab: &Lab, kernels: &Store, specs: &[Spec]) -> Result<Exit> {
     let specs = if specs.is_empty() { kernels.all() } else { specs.to_vec() };
     let reporter = report::live(false);
-    let mut fetched = Vec::new();
-    for spec in &specs {
-        let kernel = kernels.obtain(spec, reporter.as_ref());
-        lab.check_interrupt()?;
-        fetched.push(kernel?);
-    }
+    let fetched = obtain(lab, kernels, &specs, reporter.as_ref())?;
     drop(reporter);
     for kernel in fetched {
         println!("{:<8} {}", kernel.spec, kernel.release);
@@ -79,7 +74,7 @@ fn fetch(lab: &Lab, kernels: &Store, specs: &[Spec]) -> Result<Exit> {
 }
 
 fn prune(kernels: &Store) -> Result<Exit> {
-    let removed = kernels.prune()?;
+    let removed = kernels.prune().map_err(failed_to)?;
     for item in &removed {
         println!("removed {} ({})", item.path.display(), mib(item.bytes));
     }

@@ -9,8 +9,11 @@ mod shell;
 mod test;
 mod vm_test;
 
+use std::fmt::Display;
+
 use anyhow::Result;
-use hooklab_vm::kernel::{Kernels, Options};
+use hooklab_vm::event::Observer;
+use hooklab_vm::kernel::{Kernel, Kernels, Options, Spec};
 
 use crate::cli::KernelOptions;
 use crate::lab::Lab;
@@ -25,5 +28,20 @@ fn open_kernels(lab: &Lab, options: &KernelOptions) -> Result<Kernels> {
         offline: options.offline,
         cancel: lab.cancelled.clone(),
     };
-    Ok(Kernels::open(&lab.root.join("vm"), &lab.cache, options)?)
+    Kernels::open(&lab.root.join("vm"), &lab.cache, options).map_err(failed_to)
+}
+
+/// An error of a library's, whose text says what failed and why, for a person.
+fn failed_to(error: impl Display) -> anyhow::Error {
+    anyhow::anyhow!("failed to {error}")
+}
+
+/// Gets kernels ready to be booted; an interrupt is no error of theirs.
+fn obtain(lab: &Lab, kernels: &Kernels, specs: &[Spec], observer: &dyn Observer) -> Result<Vec<Kernel>> {
+    let obtain = |spec| {
+        let kernel = kernels.obtain(spec, observer);
+        lab.check_interrupt()?;
+        kernel.map_err(failed_to)
+    };
+    specs.iter().map(obtain).collect()
 }

@@ -10,7 +10,7 @@ use hooklab_vm::accel::Accelerator;
 use hooklab_vm::compose::Tools;
 use hooklab_vm::kernel::Source;
 
-use super::{accelerate, open_kernels};
+use super::{accelerate, failed_to, open_kernels};
 use crate::cli::Shell;
 use crate::exit::{Exit, UsageError};
 use crate::lab::Lab;
@@ -21,11 +21,11 @@ impl Shell {
     /// Becomes virtme-ng.
     pub(crate) fn run(&self, lab: &Lab) -> Result<Exit> {
         let kernels = open_kernels(lab, &self.kernel_options)?;
-        kernels.resolve(&self.kernel)?;
+        kernels.resolve(&self.kernel).map_err(failed_to)?;
         let live = report::live(false);
         let observer = live.as_ref();
         setup::ensure(lab, Purpose::Shell, &self.setup, observer)?;
-        let kernel = kernels.obtain(&self.kernel, observer)?;
+        let kernel = kernels.obtain(&self.kernel, observer).map_err(failed_to)?;
         let Source::Image { image, config, .. } = &kernel.source else {
             return Err(UsageError("the running kernel has a shell already: yours".into()).into());
         };

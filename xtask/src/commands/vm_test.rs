@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use hooklab_vm::accel::Accelerator;
 use hooklab_vm::compose::{self, Composed, Tools};
 use hooklab_vm::event::{Event, Observer, Outcome};
@@ -14,7 +14,7 @@ use hooklab_vm::kernel::{Kernel, Kernels, Source, Spec};
 use hooklab_vm::machine::Plan;
 use hooklab_vm::run::{self, Job, Test};
 
-use super::{accelerate, open_kernels};
+use super::{accelerate, failed_to, obtain, open_kernels};
 use crate::build::{self, Artifacts, SNAPSHOTS, TEST_BINARY, WORKSPACE};
 use crate::cli::VmTest;
 use crate::exit::{Exit, UsageError};
@@ -40,7 +40,10 @@ impl VmTest {
         let specs = self.specs(&kernels)?;
         let live = report::live(true);
         let observer = live.as_ref();
-        let artifacts = self.prepare(lab, &specs, observer)?;
+        let mut artifacts = self.prepare(lab, &specs, observer)?;
+        if let Some(binary) = &self.binary {
+            artifacts.tests = std::path::absolute(binary)?;
+        }
         let tests = self.tests(&artifacts)?;
         if self.list {
             drop(live);
@@ -80,7 +83,7 @@ impl VmTest {
             }
         });
         for spec in &specs {
-            kernels.resolve(spec)?;
+            kernels.resolve(spec).map_err(failed_to)?;
         }
         if specs.contains(&Spec::Host) && !nix::unistd::Uid::effective().is_root() {
             anyhow::bail!(
@@ -98,7 +101,7 @@ impl VmTest {
 
     /// The tests that are wanted; none is a mistake on the command line.
     fn tests(&self, artifacts: &Artifacts) -> Result<Vec<Test>> {
-        let all = run::list(&artifacts.tests)?;
+        let all = run::list(&artifacts.tests).map_err(failed_to)?;
         let known = selection::loaders(&all);
         if let Some(unknown) = self.loaders.iter().find(|loader| !known.contains(loader)) {
             return Err(UsageError(format!(
@@ -253,16 +256,6 @@ impl Observer for FailFast<'_> {
     }
 }
 
-fn obtain(lab: &Lab, kernels: &Kernels, specs: &[Spec], observer: &dyn Observer) -> Result<Vec<Kernel>> {
-    let mut obtained = Vec::new();
-    for spec in specs {
-        let kernel = kernels.obtain(spec, observer);
-        lab.check_interrupt()?;
-        obtained.push(kernel?);
-    }
-    Ok(obtained)
-}
-
 fn compose_all(
     lab: &Lab,
     tools: Option<&Tools>,
@@ -274,7 +267,7 @@ fn compose_all(
             (Source::Image { image, .. }, Some(tools)) => {
                 let composed = compose::compose(tools, image, &kernel.id, accelerator, &lab.cache);
                 lab.check_interrupt()?;
-                Some(composed.with_context(|| format!("failed to get {} ready", kernel.spec))?)
+                Some(composed.map_err(failed_to)?)
             }
             _ => None,
         };

@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::sync::Mutex;
 
-use hooklab_vm::event::{Event, Observer, Outcome};
+use hooklab_vm::event::{Event, Observer};
 
-use super::table::{indented, outcome_word, seconds};
+use super::table::{outcome_word, seconds};
 use crate::selection::Name;
 
 /// What a kernel that was cut short by the user ends with; the command says it once for all.
@@ -52,16 +52,13 @@ impl Observer for Lines {
             Event::KernelUp { spec, release, boot, .. } => {
                 self.result(&format!("{spec:<8} up      {} {release}", seconds(boot.as_secs_f64())));
             }
-            Event::TestEnded { spec, test, outcome, duration, message } => {
+            // Why a test did not pass is told at the end, where a reader looks first.
+            Event::TestEnded { spec, test, outcome, duration, .. } => {
                 let (word, took) = (outcome_word(outcome), seconds(duration.as_secs_f64()));
                 self.result(&format!("{spec:<8} {word:<7} {took} {}", Name::parse(&test)));
-                if let Some(message) = message.filter(|_| outcome != Outcome::Passed) {
-                    self.result(&indented(&message));
-                }
             }
             Event::KernelEnded { spec, error: Some(error), .. } if error != INTERRUPTED => {
                 self.result(&format!("{spec:<8} error"));
-                self.result(&indented(&error));
             }
             _ => {}
         }

@@ -1,0 +1,129 @@
+//! Whole runs, with guests.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::support::Xtask;
+use crate::support::lab::spawn;
+
+/// A test that each loader has.
+const ONE: &str = "filter::one_pid";
+
+#[test]
+fn list_has_at_least_nine_tests_for_each_loader() {
+    for loader in ["aya", "libbpf"] {
+        let stdout =
+            Xtask::with_kernels(&["vm-test", "-k", "6.12", "-l", loader, "--list"]).ends_with(0).stdout;
+        assert!(stdout.lines().count() >= 9, "{stdout}");
+        assert!(stdout.lines().all(|line| line.starts_with("6.12 ") && line.contains(loader)), "{stdout}");
+    }
+}
+
+#[test]
+fn an_unknown_loader_or_a_filter_that_leaves_nothing_exits_with_2() {
+    let stderr = Xtask::with_kernels(&["vm-test", "-l", "cilium"]).ends_with(2).stderr;
+    assert!(stderr.contains("there is no loader \"cilium\": there are aya, libbpf"), "{stderr}");
+    let stderr = Xtask::with_kernels(&["vm-test", "no-such-test"]).ends_with(2).stderr;
+    assert!(stderr.contains("no test is left"), "{stderr}");
+}
+
+#[test]
+fn the_reports_say_what_ran() {
+    let scratch = tempfile::tempdir().unwrap();
+    let [json, junit] = ["out.json", "out.xml"].map(|name| scratch.path().join(name).display().to_string());
+    let words = ["vm-test", "-k", "6.12", ONE, "--json", &json, "--junit", &junit];
+    let stdout = Xtask::with_kernels(&words).ends_with(0).stdout;
+    assert!(stdout.ends_with("\n2 passed, 0 failed\n"), "{stdout}");
+
+    let report: Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
+    assert!(report["kernels"][0]["release"].as_str().unwrap().starts_with("6.12."));
+    assert!(report["kernels"][0]["boot_seconds"].as_f64().unwrap() > 0.0);
+    insta::assert_json_snapshot!(report, {
+        ".accelerator" => "[kvm or tcg]",
+        ".wall_seconds" => "[seconds]",
+        ".kernels[].release" => "[release]",
+        ".kernels[].boot_seconds" => "[seconds]",
+        ".kernels[].wall_seconds" => "[seconds]",
+        ".kernels[].tests[].seconds" => "[seconds]",
+    });
+    let junit = fs::read_to_string(junit).unwrap();
+    assert!(
+        junit.contains(r#"tests="2" "#) && junit.contains("filter::one_pid [libbpf minimal-c]"),
+        "{junit}"
+    );
+}
+
+#[test]
+fn an_interrupt_leaves_nothing_behind() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut child = spawn(&["vm-test", "-k", "6.12"], temporary.path());
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // In the middle: a guest is up, and has run a test.
+    assert!(lines.any(|line| line.unwrap().contains(" pass ")), "no test ran");
+    assert_ne!(machines(temporary.path()), 0);
+
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    assert_eq!(machines(temporary.path()), 0);
+    assert_eq!(temporary.path().read_dir().unwrap().count(), 0);
+}
+
+/// Processes whose command line names the folder: QEMUs whose initramfs is in it.
+fn machines(folder: &std::path::Path) -> usize {
+    let needle = folder.display().to_string();
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    lines.filter(|line| String::from_utf8_lossy(line).contains(&needle)).count()
+}
+
+#[test]
+fn a_kernel_that_never_comes_up_is_an_error_of_the_lab_within_its_time_limit() {
+    let scratch = tempfile::tempdir().unwrap();
+    let image = scratch.path().join("vmlinuz");
+    let whole = fs::read(cached_image()).unwrap();
+    fs::write(&image, &whole[..whole.len() / 2]).unwrap();
+    let words = ["vm-test", "-k", image.to_str().unwrap(), ONE, "--accel", "tcg", "--boot-timeout", "20"];
+    let begin = Instant::now();
+    let stdout = Xtask::with_kernels(&words).ends_with(3).stdout;
+    assert!(begin.elapsed() < Duration::from_secs(60), "it took {:?}", begin.elapsed());
+    assert!(stdout.contains("ERROR") && stdout.contains("0 passed"), "{stdout}");
+}
+
+#[test]
+fn tests_that_misbehave_take_down_themselves_alone() {
+    let built = Xtask::with_kernels(&["build"]).ends_with(0).stdout;
+    let binary = built.lines().find(|line| line.contains("/specimens-")).unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let json = scratch.path().join("out.json").display().to_string();
+    let words = ["vm-test", "-k", "6.12", "--binary", binary, "--timeout", "3", "--json", &json];
+    let stdout = Xtask::with_kernels(&words).ends_with(1).stdout;
+    assert!(stdout.contains("Kernel panic - not syncing: sysrq triggered crash"), "{stdout}");
+
+    let report: Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
+    let tests = report["kernels"][0]["tests"].as_array().unwrap();
+    let outcomes: Vec<String> =
+        tests.iter().map(|test| format!("{} {}", test["name"], test["outcome"])).collect();
+    insta::assert_snapshot!(outcomes.join("\n").replace('"', ""));
+    // Within its limit, and the agent's word or the guest's silence.
+    for test in tests.iter().filter(|test| test["outcome"] == "timed-out") {
+        let seconds = test["seconds"].as_f64().unwrap();
+        assert!((3.0..5.0).contains(&seconds), "{test}");
+    }
+}
+
+/// The image that the lab has of 6.12.
+fn cached_image() -> std::path::PathBuf {
+    let cache = std::env::var_os("HOOKLAB_CACHE").map_or_else(
+        || std::path::Path::new(&std::env::var_os("HOME").unwrap()).join(".cache/hooklab"),
+        std::path::PathBuf::from,
+    );
+    let folders = fs::read_dir(cache.join("kernels")).unwrap().flatten();
+    let mut images = folders.map(|folder| folder.path().join("vmlinuz"));
+    images.find(|image| image.exists() && image.display().to_string().contains("/6.12.")).unwrap()
+}

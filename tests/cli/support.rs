@@ -1,0 +1,108 @@
+//! What the tests of the command line have in common.
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use tempfile::TempDir;
+
+/// The checkout.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// `cargo xtask` with these words, with a cache and a temporary folder of its own.
+pub(crate) struct Xtask {
+    pub(crate) scratch: TempDir,
+    command: Command,
+}
+
+impl Xtask {
+    /// With an empty cache.
+    pub(crate) fn new(words: &[&str]) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let cache = scratch.path().join("cache");
+        Self::with_cache(words, scratch, Some(&cache))
+    }
+
+    fn with_cache(words: &[&str], scratch: TempDir, cache: Option<&Path>) -> Self {
+        let temporary = scratch.path().join("tmp");
+        std::fs::create_dir(&temporary).unwrap();
+        let mut command = Command::new(env!("CARGO"));
+        command.arg("xtask").args(words).current_dir(root()).env("TMPDIR", temporary).env("NO_COLOR", "1");
+        // Not the terminal of whoever runs the tests: help is wrapped to its width.
+        command.env_remove("HOOKLAB_MIRROR").env_remove("CI").write_stdin("");
+        if let Some(cache) = cache {
+            command.env("HOOKLAB_CACHE", cache);
+        }
+        Self { scratch, command }
+    }
+
+    /// With a variable of the environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs it to its end; what it printed, with the place of the checkout and of the scratch folder left out.
+    pub(crate) fn ends_with(mut self, code: i32) -> Output {
+        let assert = self.command.assert().code(code);
+        let tidy = |bytes: &[u8]| {
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            let text = text.replace(&self.scratch.path().display().to_string(), "[scratch]");
+            text.replace(&root().display().to_string(), "[root]")
+        };
+        let output = assert.get_output();
+        Output { stdout: tidy(&output.stdout), stderr: tidy(&output.stderr) }
+    }
+}
+
+/// What a command printed.
+pub(crate) struct Output {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// A PATH on which everything is found that is on this process's, but for one program.
+pub(crate) fn path_without(program: &str, scratch: &Path) -> PathBuf {
+    let folder = scratch.join("bin");
+    std::fs::create_dir(&folder).unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    for entry in std::env::split_paths(&path).filter_map(|folder| folder.read_dir().ok()).flatten().flatten()
+    {
+        if entry.file_name() != program {
+            // The first one on PATH wins, as it does for the shell.
+            let _ = std::os::unix::fs::symlink(entry.path(), folder.join(entry.file_name()));
+        }
+    }
+    folder
+}
+
+#[cfg(feature = "lab")]
+pub(crate) mod lab {
+    //! For runs that boot guests: these use the user's own cache, so that kernels come once.
+
+    use std::process::Stdio;
+
+    use super::{Xtask, root};
+
+    impl Xtask {
+        /// With the cache that the user has.
+        pub(crate) fn with_kernels(words: &[&str]) -> Self {
+            Self::with_cache(words, tempfile::tempdir().unwrap(), None)
+        }
+    }
+
+    /// The same, as a process to talk to while it runs.
+    pub(crate) fn spawn(words: &[&str], temporary: &std::path::Path) -> std::process::Child {
+        std::process::Command::new(env!("CARGO"))
+            .arg("xtask")
+            .args(words)
+            .current_dir(root())
+            .env("TMPDIR", temporary)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+}

@@ -1,0 +1,59 @@
+//! Wrong command lines, missing programs, and help: what ends before a guest is booted.
+
+use predicates::prelude::*;
+use rstest::rstest;
+
+use crate::support::{Xtask, path_without};
+
+#[test]
+fn help_names_every_command() {
+    insta::assert_snapshot!(Xtask::new(&["--help"]).ends_with(0).stdout);
+}
+
+#[test]
+fn help_of_vm_test_has_examples() {
+    insta::assert_snapshot!(Xtask::new(&["vm-test", "--help"]).ends_with(0).stdout);
+}
+
+#[rstest]
+#[case::nonsense(&["vm-test", "-k", "nonsense!"], "'nonsense!'")]
+#[case::all_and_one(&["vm-test", "--all", "-k", "6.12"], "cannot be used with")]
+#[case::no_jobs(&["vm-test", "--jobs", "0"], "0 is not in 1..=64")]
+#[case::no_time(&["vm-test", "--timeout", "0"], "0 is not in 1..")]
+#[case::accelerator(&["vm-test", "--accel", "xen"], "none of auto, kvm, tcg")]
+#[case::both_ways(&["vm-test", "--yes", "--no-install"], "cannot be used with")]
+#[case::no_command(&["frobnicate"], "unrecognized subcommand")]
+fn a_wrong_command_line_exits_with_2(#[case] words: &[&str], #[case] said: &str) {
+    let stderr = Xtask::new(words).ends_with(2).stderr;
+    assert!(predicate::str::contains(said).eval(&stderr), "{stderr}");
+}
+
+#[test]
+fn an_unknown_series_exits_with_3_and_names_those_there_are() {
+    insta::assert_snapshot!(Xtask::new(&["vm-test", "-k", "9.99"]).ends_with(3).stderr);
+}
+
+#[test]
+fn a_file_that_is_no_kernel_exits_with_3() {
+    insta::assert_snapshot!(Xtask::new(&["vm-test", "-k", "/etc/passwd"]).ends_with(3).stderr);
+}
+
+#[test]
+fn a_missing_file_exits_with_3() {
+    insta::assert_snapshot!(Xtask::new(&["vm-test", "-k", "./no/such/bzImage"]).ends_with(3).stderr);
+}
+
+#[test]
+fn offline_with_an_empty_cache_exits_with_3() {
+    insta::assert_snapshot!(Xtask::new(&["vm-test", "-k", "6.12", "--offline"]).ends_with(3).stderr);
+}
+
+#[test]
+fn without_qemu_and_without_leave_to_install_it_says_what_to_install() {
+    let xtask = Xtask::new(&["vm-test", "--no-install"]);
+    let path = path_without("qemu-system-x86_64", xtask.scratch.path());
+    let stderr = xtask.env("PATH", path.to_str().unwrap()).ends_with(3).stderr;
+    let says = predicate::str::contains("sudo apt-get install --no-install-recommends")
+        .and(predicate::str::contains("qemu-system-x86"));
+    assert!(says.eval(&stderr), "{stderr}");
+}
