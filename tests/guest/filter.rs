@@ -9,7 +9,7 @@ use crate::support::{Actor, Cast, Run, Trace, assert_transcript};
 #[apply(every_pair)]
 fn nothing_set(#[case] loader: &str, #[case] object: &str) {
     let (mut writer, mut other) = (Actor::start(), Actor::start());
-    let mut cast = Cast::new([(writer.pid(), "writer"), (other.pid(), "other")]);
+    let cast = Cast::new([(writer.pid(), "writer"), (other.pid(), "other")]);
     let mut trace = Trace::start();
     let attached = Run::new(loader, object).attach();
 
@@ -23,7 +23,7 @@ fn nothing_set(#[case] loader: &str, #[case] object: &str) {
 #[apply(every_pair)]
 fn one_pid(#[case] loader: &str, #[case] object: &str) {
     let (mut writer, mut other) = (Actor::start(), Actor::start());
-    let mut cast = Cast::new([(writer.pid(), "writer"), (other.pid(), "other")]);
+    let cast = Cast::new([(writer.pid(), "writer"), (other.pid(), "other")]);
     let mut trace = Trace::start();
     let attached = Run::new(loader, object).filter(writer.pid()).attach();
 
@@ -51,33 +51,33 @@ fn a_pid_that_nobody_has(#[case] loader: &str, #[case] object: &str) {
 }
 
 #[apply(every_pair)]
-fn a_thread_has_the_pid_of_its_process(#[case] loader: &str, #[case] object: &str) {
+fn threads_pass_the_filter_and_children_do_not(#[case] loader: &str, #[case] object: &str) {
     let mut writer = Actor::start();
     let mut cast = Cast::new([(writer.pid(), "writer")]);
     let mut trace = Trace::start();
     let attached = Run::new(loader, object).filter(writer.pid()).attach();
 
-    let thread = writer.write_from_a_thread(2);
-    cast.add(thread.tid, "writer's thread");
+    cast.add(writer.write_from_a_child(2).tid, "writer's child");
+    cast.add(writer.write_from_a_thread(2).tid, "writer's thread");
+    writer.write(1);
 
-    assert_ne!(thread.tid, thread.pid);
-    assert_transcript!("thread", cast.transcript(&trace.read()));
+    assert_transcript!("threads-not-children", cast.transcript(&trace.read()));
     attached.detach();
 }
 
 #[apply(every_pair)]
-fn a_forked_child_is_another_process(#[case] loader: &str, #[case] object: &str) {
+fn a_thread_has_the_pid_of_its_process(#[case] loader: &str, #[case] object: &str) {
     let mut writer = Actor::start();
     let mut cast = Cast::new([(writer.pid(), "writer")]);
     let mut trace = Trace::start();
-    let attached = Run::new(loader, object).filter(writer.pid()).attach();
+    let attached = Run::new(loader, object).attach();
 
-    let child = writer.write_from_a_child(2);
-    writer.write(1);
-    cast.add(child.pid, "writer's child");
+    let thread = writer.write_from_a_thread(2);
+    cast.add(thread.tid, "writer's thread");
 
-    assert_ne!(child.pid, writer.pid());
-    assert_transcript!("child-filtered-out", cast.transcript(&trace.read()));
+    assert_eq!(thread.pid, writer.pid());
+    assert_ne!(thread.tid, writer.pid());
+    assert_transcript!("thread", cast.transcript(&trace.read()));
     attached.detach();
 }
 
@@ -92,6 +92,7 @@ fn a_forked_child_has_a_pid_of_its_own(#[case] loader: &str, #[case] object: &st
     writer.write(1);
     cast.add(child.pid, "writer's child");
 
+    assert_ne!(child.pid, writer.pid());
     assert_transcript!("child", cast.transcript(&trace.read()));
     attached.detach();
 }

@@ -9,7 +9,7 @@ use crate::support::{Actor, Cast, Run, Trace, assert_transcript};
 #[apply(every_loader)]
 fn runs_without_a_filter(#[case] loader: &str) {
     let (mut writer, mut other) = (Actor::start(), Actor::start());
-    let mut cast = Cast::new([(writer.pid(), "writer"), (other.pid(), "other")]);
+    let cast = Cast::new([(writer.pid(), "writer"), (other.pid(), "other")]);
     let mut trace = Trace::start();
     let attached = Run::new(loader, "minimal-folded").attach();
 

@@ -47,7 +47,7 @@ fn sigkill(#[case] loader: &str, #[case] object: &str) {
 #[apply(every_pair)]
 fn prints_the_trace_if_told_to(#[case] loader: &str, #[case] object: &str) {
     let (mut writer, mut other) = (Actor::start(), Actor::start());
-    let mut cast = Cast::new([(writer.pid(), "writer"), (other.pid(), "other")]);
+    let cast = Cast::new([(writer.pid(), "writer"), (other.pid(), "other")]);
     let attached = Run::new(loader, object).filter(writer.pid()).trace().attach();
 
     other.write(2);

@@ -9,7 +9,7 @@ use crate::support::{Actor, Cast, KernelObjects, Run, Trace, assert_transcript};
 #[apply(every_loader)]
 fn all_programs_of_an_object_are_attached(#[case] loader: &str) {
     let mut writer = Actor::start();
-    let mut cast = Cast::new([(writer.pid(), "writer")]);
+    let cast = Cast::new([(writer.pid(), "writer")]);
     let mut trace = Trace::start();
     let attached = Run::new(loader, "pair").filter(writer.pid()).attach();
 
@@ -28,7 +28,7 @@ fn all_programs_of_an_object_are_attached(#[case] loader: &str) {
 #[apply(every_loader)]
 fn maps_work_and_go(#[case] loader: &str) {
     let mut writer = Actor::start();
-    let mut cast = Cast::new([(writer.pid(), "writer")]);
+    let cast = Cast::new([(writer.pid(), "writer")]);
     let mut trace = Trace::start();
     let before = KernelObjects::now();
     let attached = Run::new(loader, "counter").filter(writer.pid()).attach();
@@ -43,7 +43,7 @@ fn maps_work_and_go(#[case] loader: &str) {
 #[apply(every_loader)]
 fn offsets_are_looked_up_in_the_kernel(#[case] loader: &str) {
     let mut writer = Actor::start();
-    let mut cast = Cast::new([(writer.pid(), "writer")]);
+    let cast = Cast::new([(writer.pid(), "writer")]);
     let mut trace = Trace::start();
     let attached = Run::new(loader, "core").filter(writer.pid()).attach();
 

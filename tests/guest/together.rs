@@ -5,7 +5,7 @@ use crate::support::{Actor, Cast, Run, Trace, assert_transcript};
 #[test]
 fn two_loaders_print_every_write_twice() {
     let (mut writer, mut other) = (Actor::start(), Actor::start());
-    let mut cast = Cast::new([(writer.pid(), "writer"), (other.pid(), "other")]);
+    let cast = Cast::new([(writer.pid(), "writer"), (other.pid(), "other")]);
     let mut trace = Trace::start();
     let first = Run::new("aya", "minimal").filter(writer.pid()).attach();
     let second = Run::new("libbpf", "minimal").filter(writer.pid()).attach();

@@ -21,7 +21,7 @@ impl Cast {
     /// Whose line it is says the kernel's own column, not the message. What differs from run to run is left out
     /// (task name, CPU, flags, time), ids of the cast become roles, and nothing else of a message is touched: a
     /// wrong number stays.
-    pub(crate) fn transcript(&mut self, lines: &[Line]) -> String {
+    pub(crate) fn transcript(&self, lines: &[Line]) -> String {
         let of_the_cast = lines.iter().filter_map(|line| Some((self.role(line.tid)?, line)));
         of_the_cast
             .map(|(role, line)| format!("<{role}> {}: {}\n", line.origin, self.recast(&line.message)))

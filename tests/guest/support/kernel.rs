@@ -14,7 +14,7 @@ const BTF_GET_NEXT_ID: libc::c_long = 23;
 const LINK_GET_NEXT_ID: libc::c_long = 31;
 
 /// How long the kernel may take to free what nobody holds any more.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often to look; the kernel tells nobody.
 const STEP: Duration = Duration::from_millis(1);
 
