@@ -37,11 +37,19 @@ pub fn lift_memory_limit() {
 ///
 /// # Errors
 ///
-/// [`Error::NoTracefs`].
+/// [`Error::NoTracefs`], or [`Error::System`] if this process may not look.
 pub fn find_tracefs() -> Result<PathBuf, Error> {
-    // The empty folder is there when nothing is mounted on it.
-    let mounted = TRACEFS.into_iter().map(Path::new).find(|folder| folder.join("events").exists());
-    mounted.map(Path::to_owned).ok_or(Error::NoTracefs)
+    let mut missing = Error::NoTracefs;
+    for folder in TRACEFS.map(Path::new) {
+        // The empty folder is there when nothing is mounted on it.
+        match folder.join("events").try_exists() {
+            Ok(true) => return Ok(folder.to_owned()),
+            Ok(false) => {}
+            // Usually tracefs belongs to root, and CAP_BPF does not open it.
+            Err(source) => missing = Error::System { what: "look into tracefs", source },
+        }
+    }
+    Err(missing)
 }
 
 /// Looks whether the kernel has the place where each program goes.

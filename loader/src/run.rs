@@ -1,5 +1,6 @@
 //! `hooklab-loader run`: attach, stay, detach.
 
+use std::borrow::Cow;
 use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::AsFd as _;
@@ -38,7 +39,7 @@ pub struct Options<'a> {
 struct Attached<'a> {
     event: &'static str,
     loader: &'static str,
-    object: &'a Path,
+    object: Cow<'a, str>,
     programs: &'a [AttachedProgram],
 }
 
@@ -64,7 +65,7 @@ pub fn run(options: &Options<'_>) -> Result<(), Error> {
     let line = Attached {
         event: "attached",
         loader: options.loader.name(),
-        object: options.object,
+        object: options.object.to_string_lossy(),
         programs: attachment.programs(),
     };
     let followed = announce(&line).and_then(|()| follow(&signals, trace.as_mut()));
