@@ -80,7 +80,8 @@ pub(super) fn build(lab: &Lab, observer: &dyn Observer) -> Result<Binaries> {
 }
 
 fn command(lab: &Lab) -> Result<Command> {
-    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
+    // Not position-independent: a guest under TCG would relocate, and partly translate, each process anew.
+    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned(), "-Crelocation-model=static".to_owned()];
     flags.extend(setup::static_link_arguments().iter().map(|word| format!("-Clink-arg={word}")));
     let mut command = Command::new(setup::cargo());
     command

@@ -84,6 +84,7 @@ fn flags(libbpf_sys: &Path, include: &Path) -> Vec<String> {
     let mut flags: Vec<String> = words.map(str::to_owned).to_vec();
     flags.push(format!("-ffile-prefix-map={}=libbpf-sys", libbpf_sys.display()));
     flags.push(format!("-ffile-prefix-map={}=include", include.display()));
+    flags.push("-ffile-prefix-map=/usr/include=usr/include".into());
     flags.extend(["-I".into(), include.display().to_string()]);
     flags.extend(["-I".into(), libbpf_sys.join("libbpf/include/uapi").display().to_string()]);
     // Where Debian has <asm/types.h>; after the others, so that it serves nothing they have.
