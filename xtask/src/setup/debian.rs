@@ -19,7 +19,7 @@ struct Need {
 }
 
 /// Packages in Debian 12 and later and Ubuntu 22.04 and later.
-const NEEDS: [Need; 15] = [
+const NEEDS: &[Need] = &[
     Need { package: "clang", purpose: Purpose::Build, is_there: || find_program("clang").is_some() },
     Need { package: "make", purpose: Purpose::Build, is_there: || find_program("make").is_some() },
     Need {
@@ -46,6 +46,8 @@ const NEEDS: [Need; 15] = [
     Need { package: "kmod", purpose: Purpose::Run, is_there: || find_program("depmod").is_some() },
     // On a host that is not Debian this names Debian's mirror.
     Need { package: "python-apt-common", purpose: Purpose::Run, is_there: knows_a_mirror },
+    // virtme-ng's guest finds its ports, and with them a command's exit code, only by the host's udev.
+    Need { package: "udev", purpose: Purpose::Shell, is_there: || find_program("udevadm").is_some() },
     Need {
         package: "busybox-static",
         purpose: Purpose::Shell,
