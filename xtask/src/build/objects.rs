@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use hooklab_vm::event::{Event, Observer};
 use sha2::{Digest, Sha256};
+use xshell::{Shell, cmd};
 
 use super::files;
 use crate::lab::Lab;
+use crate::setup;
 
 /// Folders with C sources, below the checkout: the programs, and what the tests need besides.
 const SOURCES: [&str; 2] = ["ebpf", "tests/programs"];
@@ -69,8 +70,7 @@ fn headers(lab: &Lab) -> Result<String> {
 
 /// What the compiler calls itself; an error where it is too old.
 fn compiler() -> Result<String> {
-    let output = Command::new("clang").arg("-dumpversion").output().context("failed to run clang")?;
-    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let version = setup::output("clang", &["-dumpversion"]).context("failed to run clang")?;
     let major: u32 = version.split('.').next().and_then(|word| word.parse().ok()).unwrap_or_default();
     if major < OLDEST_CLANG {
         bail!("clang {version} is too old: the lab needs {OLDEST_CLANG} or newer");
@@ -96,23 +96,10 @@ fn compile(lab: &Lab, source: &Path, object: &Path, flags: &[String]) -> Result<
     let relative = source.strip_prefix(&lab.root).unwrap_or(source);
     // Aside and renamed: clang that is killed leaves no half of an object.
     let aside = object.with_extension("o.new");
-    let output = Command::new("clang")
-        .args(flags)
-        .arg("-c")
-        .arg(relative)
-        .arg("-o")
-        .arg(&aside)
-        .current_dir(&lab.root)
-        .stdin(Stdio::null())
-        .output()
-        .context("failed to run clang")?;
-    if !output.status.success() {
-        lab.check_interrupt()?;
-        bail!(
-            "failed to compile {}:\n{}",
-            relative.display(),
-            String::from_utf8_lossy(&output.stderr).trim_end()
-        );
-    }
+    let shell = Shell::new()?;
+    shell.change_dir(&lab.root);
+    let compiled = setup::run(cmd!(shell, "clang {flags...} -c {relative} -o {aside}"));
+    lab.check_interrupt()?;
+    compiled.with_context(|| format!("failed to compile {}", relative.display()))?;
     fs::rename(&aside, object).with_context(|| format!("failed to write {}", object.display()))
 }

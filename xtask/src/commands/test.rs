@@ -1,9 +1,8 @@
 //! `cargo xtask test`: every test there is.
 
-use std::process::{Command, Stdio};
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
+use xshell::{Shell, cmd};
 
 use crate::cli::{Cli, Command as Subcommand, Test};
 use crate::exit::Exit;
@@ -40,13 +39,9 @@ impl Test {
 
 fn cargo_test(lab: &Lab, arguments: &[&str]) -> Result<bool> {
     lab.check_interrupt()?;
-    let status = Command::new(setup::cargo())
-        .arg("test")
-        .args(arguments)
-        .current_dir(&lab.root)
-        .stdin(Stdio::null())
-        .status()
-        .context("failed to run cargo test")?;
+    let (shell, cargo) = (Shell::new()?, setup::cargo());
+    shell.change_dir(&lab.root);
+    let passed = cmd!(shell, "{cargo} test {arguments...}").run().is_ok();
     lab.check_interrupt()?;
-    Ok(status.success())
+    Ok(passed)
 }

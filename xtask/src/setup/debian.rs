@@ -2,13 +2,13 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use hooklab_vm::event::{Event, Observer};
+use xshell::{Shell, cmd};
 
 use super::Purpose;
-use super::programs::{find_program, library, output, static_link_arguments};
+use super::programs::{find_program, library, output, run, static_link_arguments};
 use crate::cli::SetupOptions;
 
 /// A Debian package and how to see that what it brings is there.
@@ -120,7 +120,6 @@ fn missing(purpose: Purpose) -> Vec<&'static str> {
         Purpose::Run => need.purpose != Purpose::Shell,
         Purpose::Shell => true,
     };
-    // libelf.pc, which says whether zstd is needed, comes with libelf-dev: what is installed is looked at twice.
     NEEDS.iter().filter(asked).filter(|need| !(need.is_there)()).map(|need| need.package).collect()
 }
 
@@ -149,33 +148,16 @@ fn may_install(options: &SetupOptions, missing: &[&str]) -> Result<bool> {
 
 fn install(prefix: &[&str], packages: &[&str], observer: &dyn Observer) -> Result<()> {
     observer.notify(Event::Step(format!("installing {}", packages.join(" "))));
-    run(prefix, &["apt-get", "update", "-q"])?;
-    run(prefix, &[&["apt-get", "install", "-q", "-y", "--no-install-recommends"], packages].concat())?;
+    let shell = Shell::new()?;
+    let quietly = "DEBIAN_FRONTEND=noninteractive";
+    run(cmd!(shell, "env {prefix...} env {quietly} apt-get update -q"))?;
+    let install = |packages: &[&str]| {
+        run(cmd!(
+            shell,
+            "env {prefix...} env {quietly} apt-get install -q -y --no-install-recommends {packages...}"
+        ))
+    };
+    install(packages)?;
     // Whether libzstd is needed shows only now.
-    if !has_zstd_if_needed() && !packages.contains(&"libzstd-dev") {
-        run(prefix, &["apt-get", "install", "-q", "-y", "--no-install-recommends", "libzstd-dev"])?;
-    }
-    Ok(())
-}
-
-fn run(prefix: &[&str], command: &[&str]) -> Result<()> {
-    let words: Vec<&str> = prefix
-        .iter()
-        .chain(["env", "DEBIAN_FRONTEND=noninteractive"].iter())
-        .chain(command)
-        .copied()
-        .collect();
-    let shown = words.join(" ");
-    let output = Command::new(words[0])
-        .args(&words[1..])
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("failed to run {shown}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said =
-        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).join("");
-    let lines: Vec<&str> = said.lines().collect();
-    bail!("`{shown}` failed:\n{}", lines[lines.len().saturating_sub(12)..].join("\n"))
+    if has_zstd_if_needed() { Ok(()) } else { install(&["libzstd-dev"]) }
 }

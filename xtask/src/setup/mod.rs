@@ -14,7 +14,7 @@ use hooklab_vm::event::Observer;
 use crate::cli::SetupOptions;
 use crate::lab::Lab;
 
-pub(crate) use programs::{cargo, static_library_folder, static_link_arguments};
+pub(crate) use programs::{cargo, output, run, static_library_folder, static_link_arguments};
 
 /// What a command needs beside Rust.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use xshell::{Cmd, Shell, cmd};
 
 /// The program of that name on PATH.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
@@ -19,9 +19,22 @@ fn is_program(path: &Path) -> bool {
 
 /// What `program arguments` prints, if it can be run and succeeds.
 pub(crate) fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    let shell = Shell::new().ok()?;
+    cmd!(shell, "{program} {arguments...}").quiet().ignore_stderr().read().ok()
+}
+
+/// Runs `command`; where it fails, the end of what it printed is part of the error.
+pub(crate) fn run(command: Cmd<'_>) -> Result<()> {
+    let shown = command.to_string();
     let output =
-        Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        command.quiet().ignore_status().output().with_context(|| format!("failed to run `{shown}`"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    let lines: Vec<&str> = said.trim_end().lines().collect();
+    bail!("`{shown}` failed:\n{}", lines[lines.len().saturating_sub(20)..].join("\n"))
 }
 
 /// A file that the C compiler finds where libraries are (gcc's manual, `-print-file-name`: a name that is not found

@@ -2,12 +2,12 @@
 //! QEMU 7 that is written in C.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use hooklab_vm::event::{Event, Observer};
+use xshell::{Shell, cmd};
 
-use super::programs::{cargo, find_program};
+use super::programs::{cargo, find_program, run};
 use crate::cli::SetupOptions;
 use crate::lab::Lab;
 
@@ -42,16 +42,7 @@ pub(super) fn ensure(lab: &Lab, options: &SetupOptions, observer: &dyn Observer)
         );
     }
     observer.notify(Event::Step(format!("building virtiofsd {VERSION} (once, about a minute)")));
-    let output = Command::new(cargo())
-        .args(["install", "--quiet", "--locked", "--root"])
-        .arg(&root)
-        .arg(format!("virtiofsd@{VERSION}"))
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .output()
-        .context("failed to run cargo install")?;
-    if !output.status.success() {
-        bail!("failed to build virtiofsd:\n{}", String::from_utf8_lossy(&output.stderr).trim_end());
-    }
-    Ok(())
+    let (shell, cargo) = (Shell::new()?, cargo());
+    shell.change_dir("/");
+    run(cmd!(shell, "{cargo} install --quiet --locked --root {root} virtiofsd@{VERSION}"))
 }

@@ -2,13 +2,13 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use hooklab_vm::event::{Event, Observer};
 use sha2::{Digest, Sha256};
+use xshell::{Shell, cmd};
 
-use super::programs::{find_program, output};
+use super::programs::{find_program, output, run};
 use crate::cli::SetupOptions;
 use crate::lab::Lab;
 
@@ -75,20 +75,13 @@ pub(super) fn ensure(lab: &Lab, options: &SetupOptions, observer: &dyn Observer)
         fs::remove_dir_all(&folder).with_context(|| format!("failed to remove {}", folder.display()))?;
     }
     let python = python().context("failed to find a python3 with venv")?;
-    run(Command::new(python).args(["-m", "venv"]).arg(&folder))?;
-    run(Command::new(folder.join("bin/pip"))
-        .args(["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"])
-        .args(["--require-hashes", "--requirement"])
-        .arg(&requirements))?;
+    let (shell, pip) = (Shell::new()?, folder.join("bin/pip"));
+    run(cmd!(shell, "{python} -m venv {folder}"))?;
+    run(cmd!(
+        shell,
+        "{pip} install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes
+            --requirement {requirements}"
+    ))?;
     File::create(folder.join(FINISHED))?.sync_all()?;
-    Ok(())
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let shown = format!("{command:?}");
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("failed to run {shown}"))?;
-    if !output.status.success() {
-        bail!("{shown} failed:\n{}", String::from_utf8_lossy(&output.stderr).trim_end());
-    }
     Ok(())
 }
