@@ -74,9 +74,12 @@ impl Progress {
                     self.say(format!("{word} {} on {spec}", Name::parse(&test)));
                 }
             }
-            Event::KernelEnded { spec, .. } => {
+            Event::KernelEnded { spec, error, wall } => {
                 if let Some(bar) = state.kernels.remove(&spec) {
                     bar.finish_and_clear();
+                    let tests = format!("{}/{}", bar.position(), bar.length().unwrap_or_default());
+                    let error = if error.is_some() { style(" ERROR").red().bold() } else { style("") };
+                    self.say(format!("{spec:<8} {tests} tests in {:.1} s{error}", wall.as_secs_f64()));
                 }
             }
             _ => {}
