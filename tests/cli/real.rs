@@ -8,8 +8,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::Xtask;
 use crate::support::lab::spawn;
+use crate::support::{Xtask, root};
 
 /// A test that each loader has.
 const ONE: &str = "filter::one_pid";
@@ -27,9 +27,12 @@ fn list_has_at_least_nine_tests_for_each_loader() {
 #[test]
 fn an_unknown_loader_or_a_filter_that_leaves_nothing_exits_with_2() {
     let stderr = Xtask::with_kernels(&["vm-test", "-l", "cilium"]).ends_with(2).stderr;
-    assert!(stderr.contains("there is no loader \"cilium\": there are aya, libbpf"), "{stderr}");
+    assert!(
+        stderr.contains("there is no loader \"cilium\" in these tests: there is aya, libbpf"),
+        "{stderr}"
+    );
     let stderr = Xtask::with_kernels(&["vm-test", "no-such-test"]).ends_with(2).stderr;
-    assert!(stderr.contains("no test is left"), "{stderr}");
+    assert!(stderr.contains("no test is left to run"), "{stderr}");
 }
 
 #[test]
@@ -40,7 +43,7 @@ fn the_reports_say_what_ran() {
     let stdout = Xtask::with_kernels(&words).ends_with(0).stdout;
     assert!(stdout.ends_with("\n2 passed, 0 failed\n"), "{stdout}");
 
-    let report: Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
+    let report = read(&json);
     assert!(report["kernels"][0]["release"].as_str().unwrap().starts_with("6.12."));
     assert!(report["kernels"][0]["boot_seconds"].as_f64().unwrap() > 0.0);
     insta::assert_json_snapshot!(report, {
@@ -97,15 +100,16 @@ fn a_kernel_that_never_comes_up_is_an_error_of_the_lab_within_its_time_limit() {
 
 #[test]
 fn tests_that_misbehave_take_down_themselves_alone() {
-    let built = Xtask::with_kernels(&["build"]).ends_with(0).stdout;
-    let binary = built.lines().find(|line| line.contains("/specimens-")).unwrap();
     let scratch = tempfile::tempdir().unwrap();
     let json = scratch.path().join("out.json").display().to_string();
-    let words = ["vm-test", "-k", "6.12", "--binary", binary, "--timeout", "3", "--json", &json];
+    let words = ["vm-test", "-k", "6.12", "--binary", &specimens(), "--timeout", "3", "--json", &json];
     let stdout = Xtask::with_kernels(&words).ends_with(1).stdout;
     assert!(stdout.contains("Kernel panic - not syncing: sysrq triggered crash"), "{stdout}");
+    // The console of the machine that died outlives the one that came after it.
+    let log = fs::read_to_string(root().join("target/hooklab/logs/6.12.log")).unwrap();
+    assert!(log.contains("Kernel panic"), "{log}");
 
-    let report: Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
+    let report = read(&json);
     let tests = report["kernels"][0]["tests"].as_array().unwrap();
     let outcomes: Vec<String> =
         tests.iter().map(|test| format!("{} {}", test["name"], test["outcome"])).collect();
@@ -117,12 +121,40 @@ fn tests_that_misbehave_take_down_themselves_alone() {
     }
 }
 
+#[test]
+fn fail_fast_ends_at_the_first_failure() {
+    let scratch = tempfile::tempdir().unwrap();
+    let json = scratch.path().join("out.json").display().to_string();
+    let words = ["vm-test", "-k", "6.12", "--binary", &specimens(), "--fail-fast", "--json", &json];
+    let stdout = Xtask::with_kernels(&words).ends_with(1).stdout;
+    assert!(stdout.ends_with("\n1 passed, 1 failed\n8 tests were not run\n"), "{stdout}");
+    assert_eq!(read(&json)["kernels"][0]["not_run"], 8);
+}
+
+#[test]
+fn a_reader_that_goes_away_loses_no_report_and_changes_no_exit_code() {
+    let (temporary, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let json = scratch.path().join("out.json").display().to_string();
+    let mut child = spawn(&["vm-test", "-k", "6.12", ONE, "--json", &json], temporary.path());
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(read(&json)["kernels"][0]["outcome"], "passed");
+}
+
+/// The static binary with tests that misbehave.
+fn specimens() -> String {
+    let built = Xtask::with_kernels(&["build"]).ends_with(0).stdout;
+    built.lines().find(|line| line.contains("/specimens-")).unwrap().to_owned()
+}
+
+fn read(json: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap()
+}
+
 /// The image that the lab has of 6.12.
 fn cached_image() -> std::path::PathBuf {
-    let cache = std::env::var_os("HOOKLAB_CACHE").map_or_else(
-        || std::path::Path::new(&std::env::var_os("HOME").unwrap()).join(".cache/hooklab"),
-        std::path::PathBuf::from,
-    );
+    let cache = std::env::var_os("HOOKLAB_CACHE").map(std::path::PathBuf::from);
+    let cache = cache.unwrap_or_else(|| dirs::cache_dir().unwrap().join("hooklab"));
     let folders = fs::read_dir(cache.join("kernels")).unwrap().flatten();
     let mut images = folders.map(|folder| folder.path().join("vmlinuz"));
     images.find(|image| image.exists() && image.display().to_string().contains("/6.12.")).unwrap()

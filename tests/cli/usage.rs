@@ -29,6 +29,18 @@ fn a_wrong_command_line_exits_with_2(#[case] words: &[&str], #[case] said: &str)
 }
 
 #[test]
+fn a_binary_that_no_guest_can_run_exits_with_2() {
+    insta::assert_snapshot!(Xtask::new(&["vm-test", "--binary", "/bin/ls"]).ends_with(2).stderr);
+}
+
+#[test]
+fn a_report_that_cannot_be_written_exits_with_2_before_anything_is_done() {
+    insta::assert_snapshot!(
+        Xtask::new(&["vm-test", "--json", "/no/such/folder/out.json"]).ends_with(2).stderr
+    );
+}
+
+#[test]
 fn an_unknown_series_exits_with_3_and_names_those_there_are() {
     insta::assert_snapshot!(Xtask::new(&["vm-test", "-k", "9.99"]).ends_with(3).stderr);
 }

@@ -59,6 +59,17 @@ struct Finding {
     failure: Option<String>,
 }
 
+/// What a boot with KVM showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// It reached user space.
+    Works,
+    /// It did not, for this reason, though the kernel is known to be sound.
+    Fails(String),
+    /// It did not, and that may have nothing to do with KVM.
+    Unknown(String),
+}
+
 /// An accelerator, and why KVM was not chosen if the user should know.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Settled {
@@ -75,21 +86,16 @@ impl Settled {
     }
 }
 
-/// Settles on an accelerator. `probe` boots a kernel with KVM and says why that did not reach user space; it is
-/// asked once for each boot of the host and version of QEMU (`qemu`), the answer is kept below `cache`.
-pub fn settle(
-    choice: Choice,
-    qemu: &str,
-    cache: &Path,
-    probe: impl FnOnce() -> Result<(), String>,
-) -> Settled {
+/// Settles on an accelerator. `probe` boots a kernel with KVM; it is asked once for each boot of the host and
+/// version of QEMU (`qemu`), and what it found out is kept below `cache`.
+pub fn settle(choice: Choice, qemu: &str, cache: &Path, probe: impl FnOnce() -> Probe) -> Settled {
     match choice {
         Choice::Only(accelerator) => Settled { accelerator, note: None },
         Choice::Auto => auto(Path::new("/dev/kvm"), qemu, cache, probe),
     }
 }
 
-fn auto(device: &Path, qemu: &str, cache: &Path, probe: impl FnOnce() -> Result<(), String>) -> Settled {
+fn auto(device: &Path, qemu: &str, cache: &Path, probe: impl FnOnce() -> Probe) -> Settled {
     // Whether the device may be opened changes with a group or a udev rule: it is asked anew each time.
     if let Err(error) = OpenOptions::new().read(true).write(true).open(device) {
         return Settled::tcg(&format!("{}: {error}", device.display()));
@@ -98,7 +104,11 @@ fn auto(device: &Path, qemu: &str, cache: &Path, probe: impl FnOnce() -> Result<
     let finding = match remembered(&path, qemu) {
         Some(finding) => finding,
         None => {
-            let failure = probe().err();
+            let failure = match probe() {
+                Probe::Works => None,
+                Probe::Fails(why) => Some(why),
+                Probe::Unknown(why) => return Settled::tcg(&why),
+            };
             let finding = Finding { boot_id: boot_id(), qemu: qemu.to_owned(), failure };
             // A finding that cannot be kept only costs the next run another probe.
             if let Ok(json) = serde_json::to_vec(&finding) {
@@ -127,8 +137,8 @@ fn boot_id() -> String {
 mod tests {
     use super::*;
 
-    fn fail() -> Result<(), String> {
-        Err("QEMU stopped".into())
+    fn fail() -> Probe {
+        Probe::Fails("QEMU stopped".into())
     }
 
     #[test]
@@ -139,8 +149,17 @@ mod tests {
         assert_eq!(settled, Settled::tcg("QEMU stopped"));
         let again = auto(device, "QEMU 7", cache.path(), || unreachable!("it is remembered"));
         assert_eq!(again, settled);
-        let newer = auto(device, "QEMU 8", cache.path(), || Ok(()));
+        let newer = auto(device, "QEMU 8", cache.path(), || Probe::Works);
         assert_eq!(newer, Settled { accelerator: Accelerator::Kvm, note: None });
+    }
+
+    #[test]
+    fn what_may_have_another_cause_is_not_remembered() {
+        let cache = tempfile::tempdir().unwrap();
+        let device = Path::new("/dev/null");
+        let unknown = || Probe::Unknown("interrupted".into());
+        assert_eq!(auto(device, "QEMU 7", cache.path(), unknown).accelerator, Accelerator::Tcg);
+        assert_eq!(auto(device, "QEMU 7", cache.path(), || Probe::Works).accelerator, Accelerator::Kvm);
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::accel::Accelerator;
@@ -57,7 +56,7 @@ pub struct Tools {
 }
 
 /// A command line of QEMU with places left for a machine's folder and the descriptor of its port.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Composed {
     words: Vec<String>,
 }
@@ -86,16 +85,21 @@ pub fn compose(
     cache: &Path,
 ) -> Result<Composed, Error> {
     let arguments = arguments(image, accelerator);
-    let key = Sha256::digest(format!("{tools:?} {kernel} {arguments:?} {}", env!("CARGO_PKG_VERSION")));
+    let key = Sha256::digest(format!("{tools:?} {kernel} {arguments:?}"));
     let name: String = key.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let path = cache.join("composed").join(format!("{name}.json"));
-    if let Some(composed) = fs::read(&path).ok().and_then(|json| serde_json::from_slice(&json).ok()) {
-        return Ok(composed);
-    }
-    let composed = Composed { words: adapt(ask(tools, &arguments)?, accelerator) };
-    let json = serde_json::to_vec(&composed).unwrap_or_default();
-    store::write_whole(&path, &json).map_err(|error| Error::Cache(path, error))?;
-    Ok(composed)
+    // The answer is kept as it came: how it is adapted changes with this program.
+    let kept: Option<Vec<String>> = fs::read(&path).ok().and_then(|json| serde_json::from_slice(&json).ok());
+    let answer = match kept {
+        Some(answer) => answer,
+        None => {
+            let answer = ask(tools, &arguments)?;
+            let json = serde_json::to_vec(&answer).unwrap_or_default();
+            store::write_whole(&path, &json).map_err(|error| Error::Cache(path, error))?;
+            answer
+        }
+    };
+    Ok(Composed { words: adapt(answer, accelerator) })
 }
 
 /// What virtme-ng is asked for: one vCPU, since threads of TCG race with the kernel's own code patching; neither

@@ -61,11 +61,10 @@ pub(crate) fn follow(
             return Ok(());
         }
         logged += line.len() as u64;
-        if logged <= LOG_BYTES
-            && let Some(log) = &mut log
-        {
-            log.write_all(&line)?;
-        }
+        // A disk that is full costs the log, not the run.
+        log = log
+            .filter(|_| logged <= LOG_BYTES)
+            .and_then(|mut log| log.write_all(&line).is_ok().then_some(log));
         let line = printable(&String::from_utf8_lossy(&line));
         let last = LAST_WORDS.iter().any(|words| line.contains(words));
         heard(line, last);

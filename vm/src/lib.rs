@@ -4,6 +4,8 @@
 //! it, [`accel`] settles on an accelerator. All of them tell what they do through [`event`]; none of them prints.
 
 pub mod accel;
+pub mod binary;
+mod child;
 pub mod compose;
 pub mod console;
 pub mod event;

@@ -14,11 +14,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hooklab_protocol::{self as protocol, Report, Request, Run};
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal as UnixSignal;
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
+use crate::child;
 use crate::compose::{Composed, INITRAMFS};
 use crate::console::{self, SharedTail};
 use crate::initramfs;
@@ -132,7 +131,7 @@ impl Machine {
         let (sender, heard) = sync_channel(BACKLOG);
         let started = Instant::now();
         let (port, far_end) = UnixStream::pair()?;
-        port.set_write_timeout(Some(SEND_PATIENCE))?;
+        port.set_write_timeout(Some(CANCEL_INTERVAL))?;
         let reports = port.try_clone()?;
         let mut child = match plan {
             Plan::Boot { composed, agent, modules } => {
@@ -176,14 +175,30 @@ impl Machine {
     /// # Errors
     /// If the guest does not take it in.
     pub fn run(&mut self, run: Run, payload: &[u8]) -> Result<(), Death> {
-        let sent = protocol::send(&mut self.port, &Request::Run(run)).map_err(|error| error.to_string());
-        let sent = sent.and_then(|()| self.port.write_all(payload).map_err(|error| error.to_string()));
-        sent.and_then(|()| self.port.flush().map_err(|error| error.to_string())).map_err(|error| {
-            match self.next(Duration::from_millis(1)) {
-                Err(death @ (Death::Panicked(_) | Death::Stopped { .. } | Death::Cancelled)) => death,
-                _ => Death::Nonsense(format!("it did not take in the payload: {error}")),
+        let mut request = Vec::new();
+        let framed = protocol::send(&mut request, &Request::Run(run));
+        framed.map_err(|error| Death::Problem(error.to_string()))?;
+        self.push(&request).and_then(|()| self.push(payload))
+    }
+
+    /// Writes all of `bytes` to the port, unless the user loses patience, or the guest does not read.
+    fn push(&mut self, mut bytes: &[u8]) -> Result<(), Death> {
+        let deadline = Instant::now() + SEND_PATIENCE;
+        while !bytes.is_empty() {
+            if self.cancelled.load(Ordering::Relaxed) {
+                return Err(Death::Cancelled);
             }
-        })
+            match self.port.write(bytes) {
+                Ok(length) => bytes = &bytes[length..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {}
+                Err(error) => {
+                    let death = Death::Nonsense(format!("it did not take in the payload: {error}"));
+                    return Err(self.end().unwrap_or(death));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Waits for what the agent says next.
@@ -227,7 +242,9 @@ impl Machine {
     /// Messages that ended in nonsense do so mostly because the machine is dying: waits for what it was.
     fn end(&mut self) -> Option<Death> {
         let deadline = Instant::now() + LAST_PATIENCE;
-        while let Ok(heard) = self.heard.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        while Instant::now() < deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(heard) = self.heard.recv_timeout(left) else { break };
             match heard {
                 Heard::LastWords => {
                     self.wait_for_end();
@@ -256,7 +273,7 @@ impl Machine {
     /// Gives the process a moment to end by itself.
     fn wait_for_end(&mut self) {
         let deadline = Instant::now() + LAST_PATIENCE;
-        loop {
+        while Instant::now() < deadline {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.heard.recv_timeout(left) {
                 Ok(Heard::ConsoleEnded) | Err(_) => break,
@@ -287,23 +304,14 @@ fn create_log(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    File::create(path)
+    // Each machine of a run adds to it: the console of one that died is the one that is wanted.
+    File::options().create(true).append(true).open(path)
 }
 
-/// Starts `command` in a process group of its own (an interrupt from the terminal is ours to handle), dying with us.
-/// It inherits `kept`, under the same number.
+/// Starts `command` in a process group of its own: an interrupt from the terminal is ours to handle.
 fn spawn(command: &mut Command, kept: Option<UnixStream>) -> Result<Child, StartError> {
     command.stderr(Stdio::piped()).process_group(0);
-    let prepare = move || {
-        if let Some(kept) = &kept {
-            fcntl(kept, FcntlArg::F_SETFD(FdFlag::empty()))?;
-        }
-        // Kills the child when the thread that started it ends: that thread outlives the machine.
-        set_pdeathsig(UnixSignal::SIGKILL)?;
-        Ok(())
-    };
-    // SAFETY: between fork and exec only fcntl(2) and prctl(2) run; they allocate nothing and take no lock.
-    unsafe { command.pre_exec(prepare) };
+    child::die_with_us(command, Signal::SIGKILL, kept);
     let program = command.get_program().to_string_lossy().into_owned();
     command.spawn().map_err(|error| StartError::Spawn(program, error))
 }

@@ -1,14 +1,15 @@
 //! Runs tests on one kernel and judges what happens: a guest that dies takes down the one test that was running; it
 //! is started again and goes on with the rest.
 
-use std::collections::{HashSet, VecDeque};
-use std::path::{Path, PathBuf};
+use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hooklab_protocol::{Exit, Report, Run};
 
+use crate::accel::Probe;
 use crate::event::{Event, Observer, Outcome, Start};
 use crate::machine::{Death, Machine, Plan};
 
@@ -49,10 +50,24 @@ pub struct Job<'a> {
     pub machines: usize,
     /// Where the console's log goes; of further machines beside it, numbered.
     pub log: PathBuf,
-    /// Whether to stop at the first test that does not pass.
-    pub fail_fast: bool,
+    /// Where one test that does not pass is to be the end: set by it, and seen by every job that shares this.
+    pub fail_fast: Option<Arc<AtomicBool>>,
     /// Set when the user has interrupted the run.
     pub cancelled: Arc<AtomicBool>,
+}
+
+impl Job<'_> {
+    /// Something did not pass.
+    fn note_failure(&self) {
+        if let Some(stop) = &self.fail_fast {
+            stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether something did not pass, here or in another job, and that was to be the end.
+    fn is_enough(&self) -> bool {
+        self.fail_fast.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
 }
 
 /// Runs the tests of `job`. Everything it finds out goes to `observer`, [`Event::KernelEnded`] last.
@@ -60,10 +75,11 @@ pub fn run(job: &Job<'_>, observer: &dyn Observer) {
     let begin = Instant::now();
     let spec = job.spec.clone();
     observer.notify(Event::KernelStarted { spec: spec.clone(), tests: job.tests.len() });
-    let failed = AtomicBool::new(false);
     let runners = deal(&job.tests, job.machines).into_iter().enumerate().map(|(number, left)| {
-        let log = if number == 0 { job.log.clone() } else { job.log.with_extension(format!("{number}.log")) };
-        Runner { job, observer, left, failed: &failed, log }
+        let log = if number == 0 { job.log.clone() } else { job.log.with_extension(format!("@{number}.log")) };
+        // What is there is of another run; if it cannot be removed, opening it will say why.
+        let _ = std::fs::remove_file(&log);
+        Runner { job, observer, left, log }
     });
     // A machine dies with the thread that started it: each has one that lives as long as it does.
     let errors: Vec<String> = std::thread::scope(|scope| {
@@ -71,7 +87,11 @@ pub fn run(job: &Job<'_>, observer: &dyn Observer) {
         let broken = || Some("a thread of the lab panicked".to_owned());
         threads.into_iter().filter_map(|thread| thread.join().unwrap_or_else(|_| broken())).collect()
     });
-    observer.notify(Event::KernelEnded { spec, error: errors.into_iter().next(), wall: begin.elapsed() });
+    let error = errors.into_iter().next();
+    if error.is_some() {
+        job.note_failure();
+    }
+    observer.notify(Event::KernelEnded { spec, error, wall: begin.elapsed() });
 }
 
 /// Deals tests out to at most `machines` machines, to and fro, so that neighbours, which are often one test for
@@ -88,20 +108,20 @@ fn deal(tests: &[String], machines: usize) -> Vec<VecDeque<String>> {
 }
 
 /// Says whether a kernel reaches user space with this machine; used to find out whether KVM works.
-///
-/// # Errors
-/// Why it does not, in a few words.
-pub fn probe(plan: Plan<'_>, limit: Duration, cancelled: Arc<AtomicBool>) -> Result<(), String> {
-    let mut machine = Machine::start(plan, None, cancelled).map_err(|error| error.to_string())?;
+pub fn probe(plan: Plan<'_>, limit: Duration, cancelled: Arc<AtomicBool>) -> Probe {
+    let mut machine = match Machine::start(plan, None, cancelled) {
+        Ok(machine) => machine,
+        Err(error) => return Probe::Unknown(format!("failed to {error}")),
+    };
     match machine.hello(limit) {
         Ok(_) => {
             machine.power_off();
-            Ok(())
+            Probe::Works
         }
-        Err(Death::Panicked(_)) => Err("a kernel started with it fails".into()),
-        Err(Death::Stopped { .. }) => Err("QEMU gives up with it".into()),
-        Err(Death::Silent { .. }) => Err("a kernel started with it hangs".into()),
-        Err(other) => Err(other.to_string()),
+        Err(Death::Panicked(_)) => Probe::Fails("a kernel started with it fails".into()),
+        Err(Death::Stopped { .. }) => Probe::Fails("QEMU gives up with it".into()),
+        Err(Death::Silent { .. }) => Probe::Fails("a kernel started with it hangs".into()),
+        Err(other) => Probe::Unknown(other.to_string()),
     }
 }
 
@@ -120,8 +140,6 @@ struct Runner<'a> {
     job: &'a Job<'a>,
     observer: &'a dyn Observer,
     left: VecDeque<String>,
-    /// Whether a test of the job did not pass, on whichever machine.
-    failed: &'a AtomicBool,
     log: PathBuf,
 }
 
@@ -139,15 +157,10 @@ impl Runner<'_> {
             if idle_deaths == IDLE_DEATHS {
                 return Err(death.to_string());
             }
-            if self.left.is_empty() || self.is_enough() {
+            if self.left.is_empty() || self.job.is_enough() {
                 return Ok(());
             }
         }
-    }
-
-    /// Whether a test that did not pass was to be the end.
-    fn is_enough(&self) -> bool {
-        self.job.fail_fast && self.failed.load(Ordering::Relaxed)
     }
 
     /// Starts a machine and runs what is left; an error is one of the lab, not of a test.
@@ -173,7 +186,10 @@ impl Runner<'_> {
             return Ok(End::Died(death));
         }
         let end = self.follow(&mut machine);
-        machine.power_off();
+        // One that died, or is in the middle of a test, would not listen.
+        if matches!(end, End::Done) {
+            machine.power_off();
+        }
         Ok(end)
     }
 
@@ -199,7 +215,7 @@ impl Runner<'_> {
                     running = None;
                     let (outcome, message) = judge(exit, &output, &test, self.job.timeout);
                     self.end(outcome, Duration::from_micros(micros), message);
-                    if self.is_enough() {
+                    if self.job.is_enough() {
                         return End::Enough;
                     }
                 }
@@ -233,7 +249,7 @@ impl Runner<'_> {
     /// Takes the first test off the list, with its result.
     fn end(&mut self, outcome: Outcome, duration: Duration, message: Option<String>) {
         if outcome != Outcome::Passed {
-            self.failed.store(true, Ordering::Relaxed);
+            self.job.note_failure();
         }
         if let Some(test) = self.left.pop_front() {
             let spec = self.job.spec.clone();
@@ -245,8 +261,8 @@ impl Runner<'_> {
 /// What the end of a test's process means. libtest exits with 0 also where no test had that name, so its word is
 /// asked for as well.
 fn judge(exit: Exit, output: &str, test: &str, limit: Duration) -> (Outcome, Option<String>) {
-    let said_so =
-        output.lines().any(|line| line.starts_with("test result: ok. 1 passed; 0 failed; 0 ignored"));
+    let last = output.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+    let said_so = last.starts_with("test result: ok. 1 passed; 0 failed; 0 ignored");
     let said = without_harness(output, test);
     let (outcome, message) = match exit {
         Exit::Code(0) if said_so => return (Outcome::Passed, None),
@@ -265,45 +281,6 @@ fn without_harness<'a>(output: &'a str, test: &str) -> &'a str {
     said.rsplit_once("\nFAILED\n\nfailures:\n").map_or(said, |(said, _)| said).trim_matches('\n')
 }
 
-/// A test of a binary.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Test {
-    /// Its name.
-    pub name: String,
-    /// Whether its source says that it is to be left out.
-    pub ignored: bool,
-}
-
-/// Why a binary could not be asked for its tests.
-#[derive(Debug, thiserror::Error)]
-#[error("list the tests of {binary}: {message}")]
-pub struct ListError {
-    binary: PathBuf,
-    message: String,
-}
-
-/// Asks a libtest binary, on the host, which tests it has, in its order.
-///
-/// # Errors
-/// If the binary cannot be run or does not answer as libtest does.
-pub fn list(binary: &Path) -> Result<Vec<Test>, ListError> {
-    let ignored: HashSet<String> = list_with(binary, &["--ignored"])?.into_iter().collect();
-    let all = list_with(binary, &[])?;
-    Ok(all.into_iter().map(|name| Test { ignored: ignored.contains(&name), name }).collect())
-}
-
-fn list_with(binary: &Path, more: &[&str]) -> Result<Vec<String>, ListError> {
-    let failed = |message: String| ListError { binary: binary.to_owned(), message };
-    let mut command = std::process::Command::new(binary);
-    command.args(["--list", "--format=terse"]).args(more).stdin(std::process::Stdio::null());
-    let output = command.output().map_err(|error| failed(error.to_string()))?;
-    if !output.status.success() {
-        return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
-    }
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,6 +296,9 @@ mod tests {
         assert_eq!(judge(Exit::Code(0), none, "a", LIMIT).0, Outcome::Failed);
         assert_eq!(judge(Exit::Code(0), "", "a", LIMIT).0, Outcome::Failed);
         assert_eq!(judge(Exit::Code(101), PASSED, "a", LIMIT).0, Outcome::Failed);
+        // Quoted from another run, by a test that then leaves.
+        let quoted = format!("{PASSED}\nthat was another one");
+        assert_eq!(judge(Exit::Code(0), &quoted, "a", LIMIT).0, Outcome::Failed);
     }
 
     #[test]

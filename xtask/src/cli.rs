@@ -23,9 +23,10 @@ Exit codes:
   130  interrupted
 
 Environment:
-  HOOKLAB_CACHE   folder for kernels and tools; your cache folder's hooklab/ without it
-  HOOKLAB_MIRROR  a Debian mirror, for hosts whose own apt sources name none
-  NO_COLOR        no colours";
+  HOOKLAB_CACHE            folder for kernels and tools; your cache folder's hooklab/ without it
+  HOOKLAB_MIRROR           a Debian mirror, where the host's own apt sources name none
+  HOOKLAB_SECURITY_MIRROR  its security archive, if not at the same URL with -security appended
+  NO_COLOR                 no colours";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -102,17 +103,17 @@ pub(crate) struct VmTest {
     /// Run the tests of this static libtest binary instead of the lab's own
     #[arg(long, value_name = "PATH", conflicts_with = "bless")]
     pub(crate) binary: Option<PathBuf>,
-    /// Machines at a time; a single kernel's tests are shared out among them
+    /// Machines at a time; where there are fewer kernels, several share a kernel's tests
     #[arg(short, long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) jobs: u16,
     /// What runs the guest's instructions: auto, kvm or tcg
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub(crate) accel: Choice,
     /// Time limit for one test
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) timeout: u64,
     /// Time limit for a guest to come up
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) boot_timeout: u64,
     /// Stop at the first test that does not pass
     #[arg(long)]
@@ -194,7 +195,7 @@ Examples:
   cargo xtask shell -k 6.12
   cargo xtask shell -k 7.3 -- uname -r             one command instead of a shell
 
-This is plain virtme-ng. Cloud kernels share the host's files by virtiofs: the first use builds virtiofsd, in the cache folder, unless the system has it.")]
+This is plain virtme-ng. It needs a kernel with virtiofs or 9p built in: of Debian's cloud kernels, those from 6.12 on. The host's files come by virtiofs: the first use builds virtiofsd, in the cache folder, unless the system has it.")]
 pub(crate) struct Shell {
     /// A kernel: a series, an exact release, a path, or a build tree
     #[arg(short, long, value_name = "SPEC")]

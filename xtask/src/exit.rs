@@ -31,10 +31,10 @@ impl Exit {
     /// Prints `error` for a person, and says with which code to exit.
     pub(crate) fn from_error(error: &anyhow::Error) -> Self {
         if error.is::<Interrupted>() {
-            eprintln!("{}", console::style("interrupted").yellow().for_stderr());
+            err!("{}", console::style("interrupted").yellow().for_stderr());
             return Self::Interrupted;
         }
-        eprintln!("{} {error:#}", console::style("error:").red().bold().for_stderr());
+        err!("{} {error:#}", console::style("error:").red().bold().for_stderr());
         if error.is::<UsageError>() { Self::Usage } else { Self::Lab }
     }
 }

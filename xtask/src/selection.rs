@@ -1,6 +1,6 @@
 //! Which tests run: what their names say, and what the user asked for.
 
-use hooklab_vm::run::Test;
+use hooklab_vm::binary::Test;
 
 /// What the name of a guest test says. A test that is one loader's ends in a case that rstest names
 /// `case_1_LOADER_on_PROGRAM`, or `case_1_LOADER` where the program is not one of the matrix.

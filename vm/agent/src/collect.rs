@@ -37,6 +37,8 @@ impl Collector {
             } else if metadata.is_file()
                 && let Ok(modified) = metadata.modified()
                 && self.is_news(&entry.path(), modified)
+                // JSON may need up to six bytes for one.
+                && metadata.len() < (MAX_FRAME / 8) as u64
                 && let Some(report) = self.read(&entry.path())
             {
                 files.push(report);
@@ -52,8 +54,7 @@ impl Collector {
     fn read(&self, path: &Path) -> Option<Report> {
         let content = fs::read_to_string(path).ok()?;
         let relative = path.strip_prefix(&self.folder).ok()?.to_str()?;
-        // JSON may need up to six bytes for one.
-        (content.len() < MAX_FRAME / 8).then(|| Report::File { path: relative.to_owned(), content })
+        Some(Report::File { path: relative.to_owned(), content })
     }
 }
 

@@ -10,6 +10,7 @@ use hooklab_protocol::{Exit, MAX_OUTPUT};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -19,8 +20,17 @@ use crate::Error;
 use crate::output::Output;
 use crate::session::Scope;
 
-/// How long a killed process may take to be gone.
-const KILL_PATIENCE: Duration = Duration::from_secs(2);
+/// How long killed processes may take to be gone. Less than the host waits for the agent's word.
+const KILL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What is waited for.
+#[derive(Clone, Copy)]
+enum Until {
+    /// The test's process has ended.
+    Ended,
+    /// No process of the test's is left.
+    Alone,
+}
 
 /// What came of a process.
 pub(crate) struct Ended {
@@ -52,6 +62,12 @@ impl Processes {
         fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(Error::system("set up a pipe"))?;
         let other = writer.try_clone().map_err(Error::system("make a pipe"))?;
         command.stdin(Stdio::null()).stdout(writer).stderr(other).process_group(0);
+        if let Scope::ProcessGroup = self.scope {
+            // On the host nobody else would end it when the agent is killed.
+            let die_with_us = || Ok(set_pdeathsig(Signal::SIGKILL)?);
+            // SAFETY: prctl(2) alone runs between fork and exec; it allocates nothing and takes no lock.
+            unsafe { command.pre_exec(die_with_us) };
+        }
         let begin = Instant::now();
         let child = command.spawn().map_err(Error::system("start a test"))?;
         // The command holds the pipe's other end: without it the end of the output could not be seen.
@@ -59,33 +75,36 @@ impl Processes {
         let pid = Pid::from_raw(child.id().cast_signed());
 
         let mut output = Output::new(MAX_OUTPUT);
-        let exit = match self.listen(pid, begin + limit, &mut pipe, &mut output)? {
-            Some(exit) => exit,
-            None => {
-                self.clear(pid);
-                self.listen(pid, Instant::now() + KILL_PATIENCE, &mut pipe, &mut output)?;
-                Exit::TimedOut
-            }
-        };
+        let in_time = self.listen(pid, Until::Ended, begin + limit, &mut pipe, &mut output)?;
         let duration = begin.elapsed();
-        self.clear(pid);
+        self.kill_all(pid);
+        // Nothing of this test may still be there when the next one starts.
+        self.listen(pid, Until::Alone, Instant::now() + KILL_PATIENCE, &mut pipe, &mut output)?;
         drain(&mut pipe, &mut output).map_err(Error::system("read a test's output"))?;
-        Ok(Ended { exit, duration, output: output.into_text() })
+        Ok(Ended { exit: in_time.unwrap_or(Exit::TimedOut), duration, output: output.into_text() })
     }
 
-    /// Takes in output until `pid` has ended (how it did) or `deadline` has passed (`None`).
+    /// Takes in output until what is waited for has happened, or `deadline` has passed. Says how `pid` ended, if it
+    /// did in this time.
     fn listen(
         &self,
         pid: Pid,
+        until: Until,
         deadline: Instant,
         pipe: &mut PipeReader,
         output: &mut Output,
     ) -> Result<Option<Exit>, Error> {
-        let mut open = true;
+        let (mut open, mut exit) = (true, None);
         loop {
+            let (ended, left_alone) = reap(pid);
+            exit = exit.or(ended);
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(None);
+            let done = match until {
+                Until::Ended => exit.is_some(),
+                Until::Alone => left_alone,
+            };
+            if done || left.is_zero() {
+                return Ok(exit);
             }
             // Rounded up: a poll of 0 ms would spin through the last millisecond.
             let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
@@ -101,21 +120,17 @@ impl Processes {
                 open = drain(pipe, output).map_err(Error::system("read a test's output"))?;
             }
             while let Ok(Some(_)) = self.children.read_signal() {}
-            if let Some(exit) = reap(pid) {
-                return Ok(Some(exit));
-            }
         }
     }
 
-    /// Kills what a test left running: in a guest everything but the agent, on the host its process group.
-    fn clear(&self, group: Pid) {
+    /// Kills a test and what it left running: in a guest everything but the agent, on the host its process group.
+    fn kill_all(&self, group: Pid) {
         let target = match self.scope {
             Scope::Machine => Pid::from_raw(-1),
             Scope::ProcessGroup => Pid::from_raw(-group.as_raw()),
         };
         // Nothing to kill is the usual case.
         let _ = kill(target, Signal::SIGKILL);
-        reap(group);
     }
 }
 
@@ -133,8 +148,9 @@ fn drain(pipe: &mut PipeReader, output: &mut Output) -> io::Result<bool> {
     }
 }
 
-/// Collects every child that has ended; says how `pid` did if it is among them.
-fn reap(pid: Pid) -> Option<Exit> {
+/// Collects every child that has ended; says how `pid` did if it is among them, and whether there are no more
+/// children. PID 1 has every orphan for a child.
+fn reap(pid: Pid) -> (Option<Exit>, bool) {
     let mut found = None;
     loop {
         match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
@@ -142,8 +158,9 @@ fn reap(pid: Pid) -> Option<Exit> {
             Ok(WaitStatus::Signaled(ended, signal, _)) if ended == pid => {
                 found = Some(Exit::Signal(signal as i32));
             }
-            Ok(WaitStatus::StillAlive) | Err(_) => return found,
+            Ok(WaitStatus::StillAlive) => return (found, false),
             Ok(_) => {}
+            Err(_) => return (found, true),
         }
     }
 }

@@ -1,17 +1,15 @@
 //! Runs the host's tools such that none outlives us.
 
 use std::io::{self, Read};
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::unistd::{getpid, getppid};
 
 use super::error::Error;
+use crate::child;
 
 /// How often a running tool is looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -24,15 +22,8 @@ const TICK: Duration = Duration::from_millis(100);
 /// # Errors
 /// The tool is not there or cannot be started; `package` is what has it.
 pub(super) fn spawn(command: &mut Command, package: &'static str) -> Result<Child, Error> {
-    let parent = getpid();
-    let die_with_parent = move || {
-        prctl::set_pdeathsig(Signal::SIGTERM)?;
-        // It counts from now on: look whether the parent has died already.
-        if getppid() == parent { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
-    };
     command.env("LC_ALL", "C").stdin(Stdio::null());
-    // SAFETY: between fork and exec only prctl and getppid are called, both async-signal-safe; nothing allocates.
-    unsafe { command.pre_exec(die_with_parent) };
+    child::die_with_us(command, Signal::SIGTERM, None);
     command.spawn().map_err(|source| failed(command, package, source))
 }
 

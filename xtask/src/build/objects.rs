@@ -94,12 +94,13 @@ fn flags(libbpf_sys: &Path, include: &Path) -> Vec<String> {
 
 fn compile(lab: &Lab, source: &Path, object: &Path, flags: &[String]) -> Result<()> {
     let relative = source.strip_prefix(&lab.root).unwrap_or(source);
-    // Aside and renamed: clang that is killed leaves no half of an object.
-    let aside = object.with_extension("o.new");
+    // Aside and renamed: clang that is killed leaves no half of an object, and two runs at once are not in each
+    // other's way.
+    let aside = tempfile::NamedTempFile::new_in(object.parent().unwrap_or(Path::new(".")))?.into_temp_path();
     let shell = Shell::new()?;
     shell.change_dir(&lab.root);
     let compiled = setup::run(cmd!(shell, "clang {flags...} -c {relative} -o {aside}"));
     lab.check_interrupt()?;
     compiled.with_context(|| format!("failed to compile {}", relative.display()))?;
-    fs::rename(&aside, object).with_context(|| format!("failed to write {}", object.display()))
+    aside.persist(object).with_context(|| format!("failed to write {}", object.display()))
 }

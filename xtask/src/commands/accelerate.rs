@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use hooklab_vm::accel::{self, Accelerator, Choice};
+use hooklab_vm::accel::{self, Accelerator, Choice, Probe};
 use hooklab_vm::compose::{self, Tools};
 use hooklab_vm::event::{Event, Observer};
 use hooklab_vm::kernel::{Kernel, Source};
@@ -26,13 +26,19 @@ pub(super) fn settle(
     observer: &dyn Observer,
 ) -> Result<Accelerator> {
     let probe = || match &kernel.source {
-        Source::Host => Ok(()),
+        Source::Host => Probe::Works,
         Source::Image { image, modules, .. } => {
             observer.notify(Event::Step("trying KVM".into()));
-            let composed = compose::compose(tools, image, &kernel.id, Accelerator::Kvm, &lab.cache)
-                .map_err(|error| error.to_string())?;
+            let composed = match compose::compose(tools, image, &kernel.id, Accelerator::Kvm, &lab.cache) {
+                Ok(composed) => composed,
+                Err(error) => return Probe::Unknown(format!("failed to {error}")),
+            };
             let plan = Plan::Boot { composed: &composed, agent, modules };
-            run::probe(plan, PROBE_LIMIT, lab.cancelled.clone())
+            match run::probe(plan, PROBE_LIMIT, lab.cancelled.clone()) {
+                // Somebody's own kernel may be at fault itself; Debian's boot everywhere else.
+                Probe::Fails(why) if kernel.version.is_none() => Probe::Unknown(why),
+                found => found,
+            }
         }
     };
     let settled = accel::settle(choice, &tools.qemu_version, &lab.cache, probe);

@@ -63,10 +63,10 @@ impl Bench {
             let plain = || virtme(lab, &tools, image, accelerator);
             let virtme = timed(lab, plain().args(["--exec", "true"]))?.as_secs_f64();
             let round = self.round(lab, virtme)?;
-            println!("round {number}: virtme-ng {:.2} s, vm-test {:.2} s", round.virtme, round.lab);
+            out!("round {number}: virtme-ng {:.2} s, vm-test {:.2} s", round.virtme, round.lab);
             rounds.push(round);
         }
-        println!("\n{} under {accelerator}, medians of {}:", kernel.release, self.runs);
+        out!("\n{} under {accelerator}, medians of {}:", kernel.release, self.runs);
         print(&rounds);
         Ok(Exit::Success)
     }
@@ -120,13 +120,13 @@ fn median(rounds: &[Round], of: impl Fn(&Round) -> f64) -> f64 {
 fn print(rounds: &[Round]) {
     let virtme = median(rounds, |round| round.virtme);
     let cells = rounds.first().map_or(0, |round| round.cells);
-    let line = |what: &str, seconds: f64| println!("{what:<42} {seconds:>7.2} s {:>7.3}", seconds / virtme);
-    println!("{:<42} {:>9} {:>7}", "", "", "ratio");
+    let line = |what: &str, seconds: f64| out!("{what:<42} {seconds:>7.2} s {:>7.3}", seconds / virtme);
+    out!("{:<42} {:>9} {:>7}", "", "", "ratio");
     line("vng --exec true", virtme);
     line(&format!("vm-test, {cells} cells, everything built"), median(rounds, |round| round.lab));
     line("  start of QEMU to the hello", median(rounds, |round| round.boot));
     line("  hello to the end", median(rounds, |round| round.machine - round.boot));
     line("  outside the machine", median(rounds, |round| round.lab - round.machine));
     line("  each cell", median(rounds, |round| (round.machine - round.boot) / round.cells.max(1) as f64));
-    println!("memory of a guest: {MEMORY_MIB} MiB");
+    out!("memory of a guest: {MEMORY_MIB} MiB");
 }

@@ -18,9 +18,9 @@ impl Build {
         drop(reporter);
         let tests = [&artifacts.agent, &artifacts.tests, &artifacts.specimens];
         for path in artifacts.programs.iter().chain(tests).chain(&artifacts.objects) {
-            println!("{}", path.strip_prefix(&lab.root).unwrap_or(path).display());
+            out!("{}", path.strip_prefix(&lab.root).unwrap_or(path).display());
         }
-        println!("payload: {:.1} MiB", payload.len() as f64 / f64::from(1 << 20));
+        out!("payload: {:.1} MiB", payload.len() as f64 / f64::from(1 << 20));
         Ok(Exit::Success)
     }
 }

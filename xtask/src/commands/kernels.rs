@@ -43,7 +43,7 @@ fn list(kernels: &Store) -> Result<Exit> {
         ]);
     }
     for line in table.lines() {
-        println!("{}", line.trim_end());
+        out!("{}", line.trim_end());
     }
     Ok(Exit::Success)
 }
@@ -55,8 +55,8 @@ fn lock(mut kernels: Store) -> Result<Exit> {
     for change in &changes {
         let version = |version: &Option<String>| version.clone().unwrap_or_else(|| "nothing".into());
         match (&change.from, &change.to) {
-            _ if !change.is_change() => println!("{:<8} stays at {}", change.spec, version(&change.to)),
-            (from, to) => println!("{:<8} {} -> {}", change.spec, version(from), version(to)),
+            _ if !change.is_change() => out!("{:<8} stays at {}", change.spec, version(&change.to)),
+            (from, to) => out!("{:<8} {} -> {}", change.spec, version(from), version(to)),
         }
     }
     Ok(Exit::Success)
@@ -68,7 +68,7 @@ fn fetch(lab: &Lab, kernels: &Store, specs: &[Spec]) -> Result<Exit> {
     let fetched = obtain(lab, kernels, &specs, reporter.as_ref())?;
     drop(reporter);
     for kernel in fetched {
-        println!("{:<8} {}", kernel.spec, kernel.release);
+        out!("{:<8} {}", kernel.spec, kernel.release);
     }
     Ok(Exit::Success)
 }
@@ -76,8 +76,8 @@ fn fetch(lab: &Lab, kernels: &Store, specs: &[Spec]) -> Result<Exit> {
 fn prune(kernels: &Store) -> Result<Exit> {
     let removed = kernels.prune().map_err(failed_to)?;
     for item in &removed {
-        println!("removed {} ({})", item.path.display(), mib(item.bytes));
+        out!("removed {} ({})", item.path.display(), mib(item.bytes));
     }
-    println!("{} freed", mib(removed.iter().map(|item| item.bytes).sum()));
+    out!("{} freed", mib(removed.iter().map(|item| item.bytes).sum()));
     Ok(Exit::Success)
 }

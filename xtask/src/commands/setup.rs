@@ -15,7 +15,7 @@ impl Setup {
         setup::ensure(lab, Purpose::Run, &self.setup, reporter.as_ref())?;
         let tools = setup::tools(lab)?;
         drop(reporter);
-        println!("ready: {}, virtme-ng {}", tools.qemu_version, tools.vng_version);
+        out!("ready: {}, virtme-ng {}", tools.qemu_version, tools.vng_version);
         Ok(Exit::Success)
     }
 }

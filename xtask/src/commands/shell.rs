@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use hooklab_vm::accel::Accelerator;
 use hooklab_vm::compose::Tools;
-use hooklab_vm::kernel::Source;
+use hooklab_vm::kernel::{Source, Spec};
 
 use super::{accelerate, failed_to, open_kernels};
 use crate::cli::Shell;
@@ -20,6 +20,9 @@ use crate::{build, report};
 impl Shell {
     /// Becomes virtme-ng.
     pub(crate) fn run(&self, lab: &Lab) -> Result<Exit> {
+        if self.kernel == Spec::Host {
+            return Err(UsageError("the running kernel has a shell already: yours".into()).into());
+        }
         let kernels = open_kernels(lab, &self.kernel_options)?;
         kernels.resolve(&self.kernel).map_err(failed_to)?;
         let live = report::live(false);

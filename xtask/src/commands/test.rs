@@ -24,7 +24,10 @@ impl Test {
             return Ok(exit);
         }
         // Now that everything is built and cached, the command line is tested with real runs, too.
-        let passed = cargo_test(lab, &["--package", "hooklab-tests", "--test", "cli", "--features", "lab"])?;
+        let passed = cargo_test(
+            lab,
+            &["--package", "hooklab-tests", "--test", "cli", "--features", "lab", "--", "--test-threads=1"],
+        )?;
         Ok(if passed { Exit::Success } else { Exit::TestsFailed })
     }
 
@@ -41,7 +44,7 @@ fn cargo_test(lab: &Lab, arguments: &[&str]) -> Result<bool> {
     lab.check_interrupt()?;
     let (shell, cargo) = (Shell::new()?, setup::cargo());
     shell.change_dir(&lab.root);
-    let passed = cmd!(shell, "{cargo} test {arguments...}").run().is_ok();
+    let passed = cmd!(shell, "{cargo} test --no-fail-fast {arguments...}").run().is_ok();
     lab.check_interrupt()?;
     Ok(passed)
 }

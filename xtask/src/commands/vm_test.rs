@@ -2,17 +2,19 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use hooklab_vm::accel::Accelerator;
+use hooklab_vm::binary::{self, Test};
 use hooklab_vm::compose::{self, Composed, Tools};
-use hooklab_vm::event::{Event, Observer, Outcome};
+use hooklab_vm::event::Observer;
 use hooklab_vm::kernel::{Kernel, Kernels, Source, Spec};
 use hooklab_vm::machine::Plan;
-use hooklab_vm::run::{self, Job, Test};
+use hooklab_vm::run::{self, Job};
+use sha2::{Digest, Sha256};
 
 use super::{accelerate, failed_to, obtain, open_kernels};
 use crate::build::{self, Artifacts, SNAPSHOTS, TEST_BINARY, WORKSPACE};
@@ -38,12 +40,10 @@ impl VmTest {
         let begin = Instant::now();
         let kernels = open_kernels(lab, &self.kernel_options)?;
         let specs = self.specs(&kernels)?;
+        self.check_paths()?;
         let live = report::live(true);
         let observer = live.as_ref();
-        let mut artifacts = self.prepare(lab, &specs, observer)?;
-        if let Some(binary) = &self.binary {
-            artifacts.tests = std::path::absolute(binary)?;
-        }
+        let artifacts = self.prepare(lab, &specs, observer)?;
         let tests = self.tests(&artifacts)?;
         if self.list {
             drop(live);
@@ -61,11 +61,20 @@ impl VmTest {
         let expected = tests.iter().map(|test| (test.name.clone(), test.ignored)).collect();
         let (collector, snapshots) = (Collector::new(names, expected), Snapshots::default());
         let fanout = Fanout(vec![observer, &collector, &snapshots]);
-        self.run_all(lab, &ready, &artifacts, &payload, &tests, &fanout);
+        let stopped = self.run_all(lab, &ready, &artifacts, &payload, &tests, &fanout);
         drop(live);
         // What was found out before an interrupt is worth nothing as a verdict.
         lab.check_interrupt()?;
-        self.conclude(lab, &collector.summary(accelerator, begin.elapsed()), &snapshots)
+        self.conclude(lab, &collector.summary(accelerator, begin.elapsed(), stopped), &snapshots)
+    }
+
+    /// Files that could not be read or written in the end are better told of now.
+    fn check_paths(&self) -> Result<()> {
+        for report in self.json.iter().chain(&self.junit) {
+            json::check(report)?;
+        }
+        let check = |path| binary::check(path).map_err(|error| UsageError(format!("failed to {error}")));
+        Ok(self.binary.iter().try_for_each(|path| check(path))?)
     }
 
     /// What the user wants to run on; wrong or unknown specs end the command before anything is made.
@@ -85,7 +94,7 @@ impl VmTest {
         for spec in &specs {
             kernels.resolve(spec).map_err(failed_to)?;
         }
-        if specs.contains(&Spec::Host) && !nix::unistd::Uid::effective().is_root() {
+        if specs.contains(&Spec::Host) && !self.list && !nix::unistd::Uid::effective().is_root() {
             anyhow::bail!(
                 "failed to run on the running kernel: loading eBPF programs needs root; see --help"
             );
@@ -96,25 +105,25 @@ impl VmTest {
     fn prepare(&self, lab: &Lab, specs: &[Spec], observer: &dyn Observer) -> Result<Artifacts> {
         let purpose = if specs == [Spec::Host] || self.list { Purpose::Build } else { Purpose::Run };
         setup::ensure(lab, purpose, &self.setup, observer)?;
-        build::build(lab, observer)
+        let built = build::build(lab, observer)?;
+        let tests = self.binary.as_ref().map_or(Ok(built.tests), std::path::absolute)?;
+        Ok(Artifacts { tests, ..built })
     }
 
     /// The tests that are wanted; none is a mistake on the command line.
     fn tests(&self, artifacts: &Artifacts) -> Result<Vec<Test>> {
-        let all = run::list(&artifacts.tests).map_err(failed_to)?;
+        let all = binary::list(&artifacts.tests).map_err(failed_to)?;
         let known = selection::loaders(&all);
         if let Some(unknown) = self.loaders.iter().find(|loader| !known.contains(loader)) {
+            let known = if known.is_empty() { "none".into() } else { known.join(", ") };
             return Err(UsageError(format!(
-                "there is no loader {unknown:?}: there are {}",
-                known.join(", ")
+                "there is no loader {unknown:?} in these tests: there is {known}"
             ))
             .into());
         }
         let wanted = selection::select(all, &self.filters, &self.loaders);
-        if wanted.is_empty() {
-            return Err(
-                UsageError("no test is left by these filters; --list shows all there are".into()).into()
-            );
+        if wanted.iter().all(|test| test.ignored) {
+            return Err(UsageError("no test is left to run; --list shows all there are".into()).into());
         }
         Ok(wanted)
     }
@@ -137,6 +146,7 @@ impl VmTest {
         }
     }
 
+    /// Runs the tests on every kernel; says whether a failure ended that early.
     fn run_all(
         &self,
         lab: &Lab,
@@ -145,26 +155,28 @@ impl VmTest {
         payload: &[u8],
         tests: &[Test],
         observer: &Fanout<'_>,
-    ) {
+    ) -> bool {
         let queue: Mutex<VecDeque<&Ready>> = Mutex::new(ready.iter().collect());
         // Fewer kernels than jobs: each gets several machines. The running kernel cannot be had twice.
-        let share = usize::from(self.jobs) / ready.len().max(1);
-        let stop = AtomicBool::new(false);
-        let watch = FailFast { stop: &stop, wanted: self.fail_fast };
+        let share = (usize::from(self.jobs) / ready.len().max(1)).max(1);
+        let stop = Arc::new(AtomicBool::new(false));
+        let over = || stop.load(Ordering::Relaxed) || lab.cancelled.load(Ordering::Relaxed);
         std::thread::scope(|scope| {
             for _ in 0..usize::from(self.jobs).min(ready.len()) {
                 scope.spawn(|| {
                     while let Some(ready) = queue.lock().ok().and_then(|mut queue| queue.pop_front()) {
-                        if stop.load(Ordering::Relaxed) {
+                        if over() {
                             return;
                         }
-                        let machines = if ready.composed.is_some() { share.max(1) } else { 1 };
-                        let job = self.job(lab, ready, artifacts, payload, tests, machines);
-                        run::run(&job, &Fanout(vec![observer, &watch]));
+                        let machines = if ready.composed.is_some() { share } else { 1 };
+                        let fail_fast = self.fail_fast.then(|| Arc::clone(&stop));
+                        let job = self.job(lab, ready, artifacts, payload, tests);
+                        run::run(&Job { machines, fail_fast, ..job }, observer);
                     }
                 });
             }
         });
+        stop.load(Ordering::Relaxed)
     }
 
     fn job<'a>(
@@ -174,7 +186,6 @@ impl VmTest {
         artifacts: &'a Artifacts,
         payload: &'a [u8],
         tests: &[Test],
-        machines: usize,
     ) -> Job<'a> {
         let plan = match (&ready.composed, &ready.kernel.source) {
             (Some(composed), Source::Image { modules, .. }) => {
@@ -189,19 +200,21 @@ impl VmTest {
             binary: TEST_BINARY.into(),
             tests: tests.iter().filter(|test| !test.ignored).map(|test| test.name.clone()).collect(),
             env: self.environment(),
-            collect: Some(WORKSPACE.into()),
-            machines,
+            // Of other people's tests nothing is to come into our checkout.
+            collect: self.binary.is_none().then(|| WORKSPACE.into()),
+            machines: 1,
             timeout: Duration::from_secs(self.timeout),
             boot_timeout: Duration::from_secs(self.boot_timeout),
             log: log_path(lab, &ready.kernel.spec),
-            fail_fast: self.fail_fast,
+            fail_fast: None,
             cancelled: lab.cancelled.clone(),
         }
     }
 
     /// What insta needs to find its files in the guest (insta's documentation, "Environment variables").
     fn environment(&self) -> Vec<(String, String)> {
-        let update = if self.bless { "always" } else { "new" };
+        // "force" writes what is unchanged, too: so those that agree are heard as well as those that do not.
+        let update = if self.bless { "force" } else { "new" };
         [
             ("INSTA_WORKSPACE_ROOT", format!("{{payload}}/{WORKSPACE}")),
             ("INSTA_UPDATE", update.to_owned()),
@@ -211,48 +224,27 @@ impl VmTest {
         .to_vec()
     }
 
-    /// Shows and writes the results, and says how to exit.
+    /// Writes and shows the results, and says how to exit.
     fn conclude(&self, lab: &Lab, summary: &Summary, snapshots: &Snapshots) -> Result<Exit> {
+        let json = self.json.as_ref().map_or(Ok(()), |path| json::write(summary, path));
+        let junit = self.junit.as_ref().map_or(Ok(()), |path| junit::write(summary, path));
+        let stored = snapshots.store(&lab.root);
+
         let failures = table::failures(summary);
-        println!("{failures}\n{}", table::table(summary));
+        out!("{failures}\n{}", table::table(summary));
         if !failures.is_empty() {
-            println!("\nconsoles: {}", log_path(lab, "*").display());
+            out!("\nconsoles: {}", log_path(lab, "*").display());
         }
-        let stored = snapshots.store(&lab.root)?;
-        match (stored, self.bless) {
-            (0, _) => {}
-            (count, true) => println!("\n{count} snapshots accepted into {SNAPSHOTS}"),
-            (count, false) => println!(
-                "\n{count} snapshots differ: review them with `cargo insta review`, or accept all with --bless"
-            ),
+        match (&stored, self.bless) {
+            (Ok(count), true) => out!("\n{count} snapshots changed in {SNAPSHOTS}"),
+            (Ok(0) | Err(_), _) => {}
+            (Ok(count), false) => {
+                out!("\n{count} snapshots differ: `cargo insta review` shows them, --bless accepts them all");
+            }
         }
-        println!("\n{}", table::verdict(summary));
-        if let Some(path) = &self.json {
-            json::write(summary, path)?;
-        }
-        if let Some(path) = &self.junit {
-            junit::write(summary, path)?;
-        }
+        out!("\n{}", table::verdict(summary));
+        json.and(junit).and(stored)?;
         Ok(summary.exit())
-    }
-}
-
-/// Stops the queue at the first failure, if that is wanted.
-struct FailFast<'a> {
-    stop: &'a AtomicBool,
-    wanted: bool,
-}
-
-impl Observer for FailFast<'_> {
-    fn notify(&self, event: Event) {
-        let failed = match event {
-            Event::TestEnded { outcome, .. } => outcome != Outcome::Passed,
-            Event::KernelEnded { error, .. } => error.is_some(),
-            _ => false,
-        };
-        if self.wanted && failed {
-            self.stop.store(true, Ordering::Relaxed);
-        }
     }
 }
 
@@ -280,14 +272,20 @@ fn list(specs: &[Spec], tests: &[Test]) {
     for spec in specs {
         for test in tests {
             let ignored = if test.ignored { " (ignored)" } else { "" };
-            println!("{spec} {}{ignored}", Name::parse(&test.name));
+            out!("{spec} {}{ignored}", Name::parse(&test.name));
         }
     }
 }
 
-/// Where a kernel's console is kept. A spec may be a path.
+/// Where a kernel's console is kept. A spec may be a path, and long.
 fn log_path(lab: &Lab, spec: &str) -> PathBuf {
-    let name = spec
-        .replace(|character: char| !character.is_ascii_alphanumeric() && !".-+*".contains(character), "_");
+    let plain = |character: char| character.is_ascii_alphanumeric() || ".-+*".contains(character);
+    let mut name: String =
+        spec.chars().map(|character| if plain(character) { character } else { '_' }).collect();
+    if name != spec {
+        // Its end tells most; what it was before tells it from others with the same end.
+        let hash: String = Sha256::digest(spec).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        name = format!("{}-{hash}", &name[name.len().saturating_sub(60)..]);
+    }
     lab.scratch().join("logs").join(format!("{name}.log"))
 }

@@ -1,10 +1,14 @@
 //! The JSON report.
 
+use std::fs::{self, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use super::summary::Summary;
+use crate::exit::UsageError;
 
 /// Writes the report to `path`, whole or not at all.
 pub(crate) fn write(summary: &Summary, path: &Path) -> Result<()> {
@@ -13,14 +17,34 @@ pub(crate) fn write(summary: &Summary, path: &Path) -> Result<()> {
     write_whole(path, json.as_bytes())
 }
 
-/// Writes aside, in the same folder, and renames.
+/// Says whether a report could be written to `path`, before there is one.
+pub(crate) fn check(path: &Path) -> Result<()> {
+    let folder = folder(path);
+    if path.is_dir() || !folder.is_dir() {
+        let why = if path.is_dir() {
+            "it is a folder".into()
+        } else {
+            format!("there is no folder {}", folder.display())
+        };
+        return Err(UsageError(format!("failed to write {}: {why}", path.display())).into());
+    }
+    Ok(())
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Writes aside, in the same folder, and renames; a link is followed, a device or pipe written to.
 pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     let failed = || format!("failed to write {}", path.display());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
-    std::io::Write::write_all(&mut file, content).with_context(failed)?;
-    use std::os::unix::fs::PermissionsExt;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).with_context(failed)?;
-    file.persist(path).with_context(failed)?;
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return fs::write(path, content).with_context(failed);
+    }
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut file = tempfile::NamedTempFile::new_in(folder(&target)).with_context(failed)?;
+    file.write_all(content).with_context(failed)?;
+    file.as_file().set_permissions(Permissions::from_mode(0o644)).with_context(failed)?;
+    file.persist(&target).with_context(failed)?;
     Ok(())
 }

@@ -4,12 +4,10 @@ use std::io::Write;
 use std::sync::Mutex;
 
 use hooklab_vm::event::{Event, Observer};
+use hooklab_vm::machine::Death;
 
 use super::table::{outcome_word, seconds};
 use crate::selection::Name;
-
-/// What a kernel that was cut short by the user ends with; the command says it once for all.
-const INTERRUPTED: &str = "interrupted";
 
 /// Prints lines: results to standard output, all else to standard error.
 pub(crate) struct Lines {
@@ -29,7 +27,7 @@ impl Lines {
         if let Ok(mut last) = self.step.lock()
             && *last != headline
         {
-            eprintln!("{headline}");
+            err!("{headline}");
             *last = headline;
         }
     }
@@ -45,8 +43,8 @@ impl Lines {
 impl Observer for Lines {
     fn notify(&self, event: Event) {
         match event {
-            Event::Warning(text) => eprintln!("warning: {text}"),
-            Event::Note(text) => eprintln!("note: {text}"),
+            Event::Warning(text) => err!("warning: {text}"),
+            Event::Note(text) => err!("note: {text}"),
             Event::Step(text) => self.step(&text),
             Event::Download { name, .. } => self.step(&format!("downloading {name}")),
             Event::KernelUp { spec, release, boot, .. } => {
@@ -57,7 +55,8 @@ impl Observer for Lines {
                 let (word, took) = (outcome_word(outcome), seconds(duration.as_secs_f64()));
                 self.result(&format!("{spec:<8} {word:<7} {took} {}", Name::parse(&test)));
             }
-            Event::KernelEnded { spec, error: Some(error), .. } if error != INTERRUPTED => {
+            // An interrupt is told of once, for the whole command.
+            Event::KernelEnded { spec, error: Some(error), .. } if error != Death::Cancelled.to_string() => {
                 self.result(&format!("{spec:<8} error"));
             }
             _ => {}

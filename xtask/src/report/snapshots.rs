@@ -38,37 +38,52 @@ fn trusted(path: &str) -> Option<PathBuf> {
 }
 
 impl Snapshots {
-    /// Puts what was sent into the checkout `root`; says how many files were written. A `.snap` replaces what was
-    /// accepted before, and must be the same on every kernel; of a `.snap.new` the last one is kept.
+    /// Puts what was sent into the checkout `root`; says how many files it changed. A `.snap` replaces what was
+    /// accepted before, and must be the same from every kernel and loader; of a `.snap.new` the last one is kept.
     pub(crate) fn store(&self, root: &Path) -> Result<usize> {
         let Ok(sent) = self.sent.lock() else { return Ok(0) };
-        for (path, versions) in sent.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "snap"))
-        {
+        let is_accepted = |path: &Path| path.extension().is_some_and(|extension| extension == "snap");
+        for (path, versions) in sent.iter().filter(|(path, _)| is_accepted(path)) {
             if let Some((one, other)) = disagreement(versions) {
                 bail!(
-                    "failed to accept {}: {one} and {other} do not print the same, and one snapshot serves all; \
-                     nothing was accepted",
+                    "failed to accept {}: not every cell prints the same (one is on {one}, another on {other}), and \
+                     one snapshot serves all; nothing was accepted",
                     path.display()
                 );
             }
         }
+        let mut changed = 0;
         for (path, versions) in sent.iter() {
-            if let Some((_, content)) = versions.last() {
-                let target = root.join(path);
+            let (target, Some((_, content))) = (root.join(path), versions.last()) else { continue };
+            if is_accepted(path) {
+                // What was to be reviewed before is settled now.
+                let _ = fs::remove_file(target.with_extension("snap.new"));
+            }
+            let accepted = fs::read_to_string(&target).ok();
+            if !is_accepted(path) || accepted.as_deref().map(body) != Some(body(content)) {
                 fs::create_dir_all(root.join(SNAPSHOTS))?;
                 fs::write(&target, content)
                     .with_context(|| format!("failed to write {}", target.display()))?;
+                changed += 1;
             }
         }
-        Ok(sent.len())
+        Ok(changed)
     }
 }
 
 /// Two senders whose snapshots differ.
 fn disagreement(versions: &[(String, String)]) -> Option<(&str, &str)> {
     let (first, content) = versions.first()?;
-    let (other, _) = versions.iter().find(|(_, other)| other != content)?;
+    let (other, _) = versions.iter().find(|(_, other)| body(other) != body(content))?;
     Some((first, other))
+}
+
+/// A snapshot without its head, which names the test that wrote it: several may share one.
+fn body(snapshot: &str) -> &str {
+    snapshot
+        .strip_prefix("---\n")
+        .and_then(|rest| rest.split_once("\n---\n"))
+        .map_or(snapshot, |(_, body)| body)
 }
 
 #[cfg(test)]
@@ -99,12 +114,13 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = "tests/guest/snapshots/filtered.snap";
         let snapshots = Snapshots::default();
-        send(&snapshots, "6.12", path, "one");
-        send(&snapshots, "7.3", path, "one");
+        send(&snapshots, "6.12", path, "---\nsource: a.rs\n---\none");
+        send(&snapshots, "7.3", path, "---\nsource: b.rs\n---\none");
         assert_eq!(snapshots.store(root.path()).unwrap(), 1);
-        assert_eq!(fs::read_to_string(root.path().join(path)).unwrap(), "one");
-        send(&snapshots, "5.10", path, "two");
+        assert!(fs::read_to_string(root.path().join(path)).unwrap().ends_with("one"));
+        assert_eq!(snapshots.store(root.path()).unwrap(), 0, "nothing has changed");
+        send(&snapshots, "5.10", path, "---\nsource: a.rs\n---\ntwo");
         let refused = snapshots.store(root.path()).unwrap_err().to_string();
-        assert!(refused.contains("6.12 and 5.10"), "{refused}");
+        assert!(refused.contains("one is on 6.12, another on 5.10"), "{refused}");
     }
 }

@@ -32,7 +32,27 @@ pub(crate) struct Kernel {
     pub(crate) wall_seconds: f64,
     /// Machines that were started for it: more than one where several shared its tests, or a guest died.
     pub(crate) starts: u32,
+    /// Tests that were left out since a failure ended the run.
+    pub(crate) not_run: usize,
     pub(crate) tests: Vec<Cell>,
+}
+
+impl Kernel {
+    /// Before anything is known of it.
+    fn unknown(spec: &str) -> Self {
+        Self {
+            spec: spec.to_owned(),
+            release: None,
+            start: None,
+            outcome: KernelOutcome::Error,
+            error: None,
+            boot_seconds: 0.0,
+            wall_seconds: 0.0,
+            starts: 0,
+            not_run: 0,
+            tests: Vec::new(),
+        }
+    }
 }
 
 /// How a kernel did.
@@ -110,20 +130,20 @@ impl Collector {
         Self { kernels: Mutex::default(), order: kernels, expected: tests }
     }
 
-    /// The results. A kernel on which an expected test has no result cannot have passed.
-    pub(crate) fn summary(&self, accelerator: Accelerator, wall: Duration) -> Summary {
+    /// The results. A kernel on which an expected test has no result cannot have passed, unless a failure `stopped`
+    /// the run early.
+    pub(crate) fn summary(&self, accelerator: Accelerator, wall: Duration, stopped: bool) -> Summary {
         let mut kernels = Vec::new();
         if let Ok(mut found) = self.kernels.lock() {
             for spec in &self.order {
-                if let Some(kernel) = found.remove(spec) {
-                    kernels.push(self.finish(kernel));
-                }
+                let kernel = found.remove(spec).unwrap_or_else(|| Kernel::unknown(spec));
+                kernels.push(self.finish(kernel, stopped));
             }
         }
         Summary { schema: 1, accelerator, wall_seconds: round(wall), kernels }
     }
 
-    fn finish(&self, mut kernel: Kernel) -> Kernel {
+    fn finish(&self, mut kernel: Kernel, stopped: bool) -> Kernel {
         for (test, _) in self.expected.iter().filter(|(_, ignored)| *ignored) {
             kernel.tests.push(cell(test, Outcome::Ignored, Duration::ZERO, None));
         }
@@ -133,31 +153,21 @@ impl Collector {
             self.expected.iter().position(same)
         };
         kernel.tests.sort_by_cached_key(place);
-        let missing = self.expected.len().saturating_sub(kernel.tests.len());
-        if kernel.error.is_none() && missing > 0 && kernel.tests.iter().all(Cell::is_fine) {
-            kernel.error = Some(format!("{missing} tests have no result"));
+        kernel.not_run = self.expected.len().saturating_sub(kernel.tests.len());
+        if kernel.error.is_none() && kernel.not_run > 0 && !stopped {
+            kernel.error = Some(format!("{} tests have no result", kernel.not_run));
         }
         kernel.outcome = match &kernel.error {
             Some(_) => KernelOutcome::Error,
-            None if kernel.tests.iter().all(Cell::is_fine) => KernelOutcome::Passed,
-            None => KernelOutcome::Failed,
+            None if kernel.tests.iter().any(|cell| !cell.is_fine()) => KernelOutcome::Failed,
+            None => KernelOutcome::Passed,
         };
         kernel
     }
 
     fn with(&self, spec: &str, change: impl FnOnce(&mut Kernel)) {
         if let Ok(mut kernels) = self.kernels.lock() {
-            change(kernels.entry(spec.to_owned()).or_insert_with(|| Kernel {
-                spec: spec.to_owned(),
-                release: None,
-                start: None,
-                outcome: KernelOutcome::Error,
-                error: None,
-                boot_seconds: 0.0,
-                wall_seconds: 0.0,
-                starts: 0,
-                tests: Vec::new(),
-            }));
+            change(kernels.entry(spec.to_owned()).or_insert_with(|| Kernel::unknown(spec)));
         }
     }
 }
@@ -208,10 +218,14 @@ mod tests {
     }
 
     fn exit_after(events: Vec<Event>) -> Exit {
+        exit_when(events, false)
+    }
+
+    fn exit_when(events: Vec<Event>, stopped: bool) -> Exit {
         let expected = vec![("a".to_owned(), false), ("b".to_owned(), false), ("c".to_owned(), true)];
         let collector = Collector::new(vec!["6.12".into()], expected);
         events.into_iter().for_each(|event| collector.notify(event));
-        collector.summary(Accelerator::Tcg, Duration::from_secs(2)).exit()
+        collector.summary(Accelerator::Tcg, Duration::from_secs(2), stopped).exit()
     }
 
     #[test]
@@ -226,6 +240,12 @@ mod tests {
     #[test]
     fn an_error_of_the_lab_wins_over_a_failed_test() {
         assert_eq!(exit_after(vec![ended("a", Outcome::Failed), over(Some("no hello"))]), Exit::Lab);
+    }
+
+    #[test]
+    fn after_an_early_end_what_did_not_run_is_no_error() {
+        assert_eq!(exit_when(vec![ended("a", Outcome::Failed), over(None)], true), Exit::TestsFailed);
+        assert_eq!(exit_when(vec![ended("a", Outcome::Failed), over(Some("no hello"))], true), Exit::Lab);
     }
 
     #[test]

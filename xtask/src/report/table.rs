@@ -113,5 +113,9 @@ pub(crate) fn failures(summary: &Summary) -> String {
 pub(crate) fn verdict(summary: &Summary) -> String {
     let (passed, failed, ignored) = summary.counts();
     let skipped = if ignored > 0 { format!(", {ignored} skipped") } else { String::new() };
-    format!("{passed} passed, {failed} failed{skipped}")
+    let not_run = match summary.kernels.iter().map(|kernel| kernel.not_run).sum() {
+        0 => String::new(),
+        count => format!("\n{count} tests were not run"),
+    };
+    format!("{passed} passed, {failed} failed{skipped}{not_run}")
 }

@@ -1,15 +1,19 @@
 //! Debian packages: which are missing, and how they are installed.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use hooklab_vm::event::{Event, Observer};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use xshell::{Shell, cmd};
 
 use super::Purpose;
-use super::programs::{find_program, library, output, run, static_link_arguments};
+use super::programs::{find_program, library, output, run};
 use crate::cli::SetupOptions;
+use crate::lab::Lab;
 
 /// A Debian package and how to see that what it brings is there.
 struct Need {
@@ -29,7 +33,6 @@ const NEEDS: &[Need] = &[
     },
     Need { package: "libelf-dev", purpose: Purpose::Build, is_there: || library("libelf.a").is_some() },
     Need { package: "zlib1g-dev", purpose: Purpose::Build, is_there: || library("libz.a").is_some() },
-    Need { package: "libzstd-dev", purpose: Purpose::Build, is_there: has_zstd_if_needed },
     Need {
         package: "qemu-system-x86",
         purpose: Purpose::Run,
@@ -61,10 +64,6 @@ const NEEDS: &[Need] = &[
     },
 ];
 
-fn has_zstd_if_needed() -> bool {
-    !static_link_arguments().iter().any(|word| word == "-lzstd") || library("libzstd.a").is_some()
-}
-
 fn has_virtiofsd_or(name: &str) -> bool {
     super::virtiofsd::installed() || library(name).is_some()
 }
@@ -79,7 +78,12 @@ fn knows_a_mirror() -> bool {
 }
 
 /// Installs what is missing for `purpose`.
-pub(super) fn ensure(purpose: Purpose, options: &SetupOptions, observer: &dyn Observer) -> Result<()> {
+pub(super) fn ensure(
+    lab: &Lab,
+    purpose: Purpose,
+    options: &SetupOptions,
+    observer: &dyn Observer,
+) -> Result<()> {
     let missing = missing(purpose);
     if missing.is_empty() {
         return Ok(());
@@ -102,8 +106,8 @@ pub(super) fn ensure(purpose: Purpose, options: &SetupOptions, observer: &dyn Ob
             bail!("something is missing, and installing it needs root or sudo without a password; {by_hand}")
         }
     };
-    if !may_install(options, &missing)? {
-        bail!("something is missing; {by_hand}");
+    if !may_install(lab, options, &missing)? {
+        bail!("something is missing; with --yes it is installed, or {by_hand}");
     }
     install(prefix, &missing, observer).with_context(|| by_hand)?;
     // Believing apt-get would only move the failure to where it cannot be understood.
@@ -131,7 +135,7 @@ fn privilege() -> Option<&'static [&'static str]> {
     output("sudo", &["-n", "true"]).map(|_| &["sudo", "-n"] as &[&str])
 }
 
-fn may_install(options: &SetupOptions, missing: &[&str]) -> Result<bool> {
+fn may_install(lab: &Lab, options: &SetupOptions, missing: &[&str]) -> Result<bool> {
     if options.yes || std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false") {
         return Ok(true);
     }
@@ -139,11 +143,26 @@ fn may_install(options: &SetupOptions, missing: &[&str]) -> Result<bool> {
         // Nobody to ask; --yes would have said so.
         return Ok(false);
     }
-    eprint!("These Debian packages are missing and will be installed: {}\nGo on? [Y/n] ", missing.join(" "));
-    std::io::stderr().flush()?;
+    err!("These Debian packages are missing and will be installed: {}", missing.join(" "));
+    err!("Go on? [Y/n]");
+    wait_for_answer(lab)?;
     let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "" | "y" | "Y" | "yes"))
+    // An end of input is no answer.
+    let length = std::io::stdin().read_line(&mut answer)?;
+    Ok(length > 0 && matches!(answer.trim(), "" | "y" | "Y" | "yes"))
+}
+
+/// Waits until there is something to read. Reading goes on after a signal; waiting does not (signal(7)).
+fn wait_for_answer(lab: &Lab) -> Result<()> {
+    let stdin = std::io::stdin();
+    loop {
+        lab.check_interrupt()?;
+        match poll(&mut [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
 }
 
 fn install(prefix: &[&str], packages: &[&str], observer: &dyn Observer) -> Result<()> {
@@ -151,13 +170,10 @@ fn install(prefix: &[&str], packages: &[&str], observer: &dyn Observer) -> Resul
     let shell = Shell::new()?;
     let quietly = "DEBIAN_FRONTEND=noninteractive";
     run(cmd!(shell, "env {prefix...} env {quietly} apt-get update -q"))?;
-    let install = |packages: &[&str]| {
-        run(cmd!(
-            shell,
-            "env {prefix...} env {quietly} apt-get install -q -y --no-install-recommends {packages...}"
-        ))
-    };
-    install(packages)?;
-    // Whether libzstd is needed shows only now.
-    if has_zstd_if_needed() { Ok(()) } else { install(&["libzstd-dev"]) }
+    // Others that install, such as unattended-upgrades, are waited for.
+    run(cmd!(
+        shell,
+        "env {prefix...} env {quietly} apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300
+            {packages...}"
+    ))
 }

@@ -34,7 +34,7 @@ pub(crate) fn ensure(
     options: &SetupOptions,
     observer: &dyn Observer,
 ) -> Result<()> {
-    debian::ensure(purpose, options, observer)?;
+    debian::ensure(lab, purpose, options, observer)?;
     lab.check_interrupt()?;
     if purpose != Purpose::Build {
         virtme::ensure(lab, options, observer)?;

@@ -8,8 +8,11 @@ use xshell::{Cmd, Shell, cmd};
 
 /// The program of that name on PATH.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|candidate| is_program(candidate))
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Debian leaves these out of an ordinary user's PATH; what looks there by itself must not count as missing.
+    let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    let candidates = std::env::split_paths(&path).chain(system).map(|folder| folder.join(name));
+    candidates.into_iter().find(|candidate| is_program(candidate))
 }
 
 fn is_program(path: &Path) -> bool {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use hooklab_vm::event::{Event, Observer};
@@ -15,6 +16,9 @@ use crate::lab::Lab;
 /// In a finished environment; a virtual environment cannot be made aside and renamed, since its scripts name
 /// their own place.
 const FINISHED: &str = "hooklab-finished";
+
+/// How often a lock that another run holds is tried.
+const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A Python that can make virtual environments.
 pub(super) fn python() -> Option<PathBuf> {
@@ -67,7 +71,10 @@ pub(super) fn ensure(lab: &Lab, options: &SetupOptions, observer: &dyn Observer)
     fs::create_dir_all(parent).with_context(|| format!("failed to make {}", parent.display()))?;
     // Two runs at once make it once.
     let lock = File::create(parent.join("lock"))?;
-    lock.lock().context("failed to lock the folder of virtme-ng")?;
+    while lock.try_lock().is_err() {
+        lab.check_interrupt()?;
+        std::thread::sleep(LOCK_INTERVAL);
+    }
     if folder.join(FINISHED).exists() {
         return Ok(());
     }

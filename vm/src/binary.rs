@@ -1,0 +1,132 @@
+//! A test binary, looked at on the host: whether a guest can run it, and which tests it has.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use object::read::elf::{ElfFile64, ProgramHeader};
+use object::{Endianness, elf};
+
+/// How long a binary may take to list its tests.
+const LIST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A test of a binary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Test {
+    /// Its name.
+    pub name: String,
+    /// Whether its source says that it is to be left out.
+    pub ignored: bool,
+}
+
+/// Why a binary is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error("read {0}: {1}")]
+    Read(String, std::io::Error),
+    /// It is something else.
+    #[error("use {0} in a guest: it is no x86-64 program")]
+    NoProgram(String),
+    /// It needs libraries that no guest has.
+    #[error(
+        "use {0} in a guest: it is not static. Build it with -C target-feature=+crt-static and an explicit --target"
+    )]
+    Dynamic(String),
+    /// It does not list its tests.
+    #[error("list the tests of {0}: {1}")]
+    List(String, String),
+}
+
+/// Sees to it that a guest can run `binary`: that it is a program for x86-64 which asks for no interpreter (elf(5),
+/// `PT_INTERP`).
+///
+/// # Errors
+/// If it is not.
+pub fn check(binary: &Path) -> Result<(), Error> {
+    let name = || binary.display().to_string();
+    let bytes = fs::read(binary).map_err(|error| Error::Read(name(), error))?;
+    let file = ElfFile64::<Endianness>::parse(bytes.as_slice()).map_err(|_| Error::NoProgram(name()))?;
+    let endian = file.endian();
+    if file.elf_header().e_machine.get(endian) != elf::EM_X86_64 || file.elf_program_headers().is_empty() {
+        return Err(Error::NoProgram(name()));
+    }
+    let asks = |header: &elf::ProgramHeader64<Endianness>| header.p_type(endian) == elf::PT_INTERP;
+    if file.elf_program_headers().iter().any(asks) { Err(Error::Dynamic(name())) } else { Ok(()) }
+}
+
+/// Asks a libtest binary, on the host, which tests it has, in its order.
+///
+/// # Errors
+/// If the binary cannot be run, takes its time, or does not answer as libtest does.
+pub fn list(binary: &Path) -> Result<Vec<Test>, Error> {
+    let ignored: HashSet<String> = list_with(binary, &["--ignored"])?.into_iter().collect();
+    let all = list_with(binary, &[])?;
+    Ok(all.into_iter().map(|name| Test { ignored: ignored.contains(&name), name }).collect())
+}
+
+fn list_with(binary: &Path, more: &[&str]) -> Result<Vec<String>, Error> {
+    let failed = |why: String| Error::List(binary.display().to_string(), why);
+    let mut command = Command::new(binary);
+    command.args(["--list", "--format=terse"]).args(more);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
+    let stdout = child.stdout.take();
+    let (sender, answer) = channel();
+    thread::spawn(move || {
+        let mut text = Vec::new();
+        let read = stdout.map(|mut pipe| pipe.read_to_end(&mut text));
+        let _ = sender.send(read.and_then(Result::ok).map(|_| text));
+    });
+    let deadline = Instant::now() + LIST_PATIENCE;
+    let text = answer.recv_timeout(LIST_PATIENCE);
+    let ended = loop {
+        match child.try_wait() {
+            Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
+            ended => break ended.ok().flatten(),
+        }
+    };
+    let (Ok(Some(text)), Some(status)) = (text, ended) else {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(failed(format!("it did not answer within {LIST_PATIENCE:?}")));
+    };
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let tests: Option<Vec<String>> =
+        text.lines().map(|line| line.strip_suffix(": test").map(str::to_owned)).collect();
+    match tests {
+        Some(tests) if status.success() => Ok(tests),
+        _ => Err(failed(format!("it does not answer as libtest does ({status})"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_binary_lists_itself_and_knows_what_is_ignored() {
+        let tests = list(&std::env::current_exe().unwrap()).unwrap();
+        let name = "binary::tests::a_test_binary_lists_itself_and_knows_what_is_ignored";
+        assert!(tests.contains(&Test { name: name.into(), ignored: false }), "{tests:?}");
+    }
+
+    #[test]
+    fn programs_that_no_guest_can_run_are_told_apart() {
+        let dynamic = std::env::current_exe().unwrap();
+        assert!(matches!(check(&dynamic), Err(Error::Dynamic(_))));
+        assert!(matches!(check(Path::new("/etc/passwd")), Err(Error::NoProgram(_))));
+        assert!(matches!(check(Path::new("/no/such/file")), Err(Error::Read(..))));
+    }
+
+    #[test]
+    fn a_program_that_is_no_test_binary_is_refused() {
+        let said = list(Path::new("/bin/ls")).unwrap_err().to_string();
+        assert!(said.contains("does not answer as libtest does"), "{said}");
+    }
+}
