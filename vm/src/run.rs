@@ -76,7 +76,8 @@ pub fn run(job: &Job<'_>, observer: &dyn Observer) {
     let spec = job.spec.clone();
     observer.notify(Event::KernelStarted { spec: spec.clone(), tests: job.tests.len() });
     let runners = deal(&job.tests, job.machines).into_iter().enumerate().map(|(number, left)| {
-        let log = if number == 0 { job.log.clone() } else { job.log.with_extension(format!("@{number}.log")) };
+        let log =
+            if number == 0 { job.log.clone() } else { job.log.with_extension(format!("@{number}.log")) };
         // What is there is of another run; if it cannot be removed, opening it will say why.
         let _ = std::fs::remove_file(&log);
         Runner { job, observer, left, log }

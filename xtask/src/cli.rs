@@ -46,6 +46,11 @@ pub(crate) enum Command {
     Bench(Bench),
 }
 
+/// A kernel spec, with an error that reads well after clap's own words.
+fn spec(text: &str) -> Result<Spec, String> {
+    text.parse().map_err(|error| format!("failed to {error}"))
+}
+
 /// What may be done to this machine to make the lab work.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Set-up")]
@@ -92,7 +97,7 @@ pub(crate) struct VmTest {
     pub(crate) filters: Vec<String>,
     /// A kernel: a series (6.12), an exact release (6.12.117), a path to a vmlinuz or bzImage, a kernel build
     /// tree, or "host" (the running kernel); may be repeated
-    #[arg(short, long = "kernel", value_name = "SPEC", conflicts_with = "all")]
+    #[arg(short, long = "kernel", value_name = "SPEC", value_parser = spec, conflicts_with = "all")]
     pub(crate) kernels: Vec<Spec>,
     /// Every kernel in vm/kernels.toml
     #[arg(long)]
@@ -179,7 +184,7 @@ pub(crate) enum KernelsCommand {
     /// Fill the cache
     Fetch {
         /// Series or releases; all in vm/kernels.toml if none is given
-        #[arg(value_name = "SPEC")]
+        #[arg(value_name = "SPEC", value_parser = spec)]
         kernels: Vec<Spec>,
         #[command(flatten)]
         options: KernelOptions,
@@ -198,7 +203,7 @@ Examples:
 This is plain virtme-ng. It needs a kernel with virtiofs or 9p built in: of Debian's cloud kernels, those from 6.12 on. The host's files come by virtiofs: the first use builds virtiofsd, in the cache folder, unless the system has it.")]
 pub(crate) struct Shell {
     /// A kernel: a series, an exact release, a path, or a build tree
-    #[arg(short, long, value_name = "SPEC")]
+    #[arg(short, long, value_name = "SPEC", value_parser = spec)]
     pub(crate) kernel: Spec,
     /// A command to run instead of a shell
     #[arg(last = true, value_name = "COMMAND")]
@@ -216,7 +221,7 @@ pub(crate) struct Shell {
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
     /// The kernel to measure with
-    #[arg(short, long, value_name = "SPEC", default_value = "6.12")]
+    #[arg(short, long, value_name = "SPEC", default_value = "6.12", value_parser = spec)]
     pub(crate) kernel: Spec,
     /// How often each is run, alternating; medians are reported
     #[arg(short, long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=99))]
