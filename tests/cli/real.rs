@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -64,21 +66,45 @@ fn the_reports_say_what_ran() {
 #[test]
 fn an_interrupt_leaves_nothing_behind() {
     let temporary = tempfile::tempdir().unwrap();
-    let mut child = spawn(&["vm-test", "-k", "6.12"], temporary.path());
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    // In the middle: a guest is up, and has run a test.
-    assert!(lines.any(|line| line.unwrap().contains(" pass ")), "no test ran");
-    assert_ne!(machines(temporary.path()), 0);
-
-    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
-    let status = child.wait().unwrap();
-    assert_eq!(status.code(), Some(130));
+    let mut child = in_mid_run(temporary.path());
+    kill(pid(&child), Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(machines(temporary.path()), 0);
     assert_eq!(temporary.path().read_dir().unwrap().count(), 0);
 }
 
+#[test]
+fn a_killed_run_leaves_no_machine_and_the_next_one_clears_up() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut child = in_mid_run(temporary.path());
+    kill(pid(&child), Signal::SIGKILL).unwrap();
+    child.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(2);
+    while machines(temporary.path()) > 0 {
+        assert!(Instant::now() < deadline, "a machine outlived its run");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut next = spawn(&["vm-test", "-k", "6.12", ONE], temporary.path());
+    std::io::copy(&mut next.stdout.take().unwrap(), &mut std::io::sink()).unwrap();
+    assert_eq!(next.wait().unwrap().code(), Some(0));
+    assert_eq!(temporary.path().read_dir().unwrap().count(), 0);
+}
+
+/// A run whose guest is up and has run a test.
+fn in_mid_run(temporary: &Path) -> Child {
+    let mut child = spawn(&["vm-test", "-k", "6.12"], temporary);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains(" pass ")), "no test ran");
+    assert_ne!(machines(temporary), 0);
+    child
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(child.id().cast_signed())
+}
+
 /// Processes whose command line names the folder: QEMUs whose initramfs is in it.
-fn machines(folder: &std::path::Path) -> usize {
+fn machines(folder: &Path) -> usize {
     let needle = folder.display().to_string();
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
@@ -152,8 +178,8 @@ fn read(json: &str) -> Value {
 }
 
 /// The image that the lab has of 6.12.
-fn cached_image() -> std::path::PathBuf {
-    let cache = std::env::var_os("HOOKLAB_CACHE").map(std::path::PathBuf::from);
+fn cached_image() -> PathBuf {
+    let cache = std::env::var_os("HOOKLAB_CACHE").map(PathBuf::from);
     let cache = cache.unwrap_or_else(|| dirs::cache_dir().unwrap().join("hooklab"));
     let folders = fs::read_dir(cache.join("kernels")).unwrap().flatten();
     let mut images = folders.map(|folder| folder.path().join("vmlinuz"));

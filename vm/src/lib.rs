@@ -14,4 +14,5 @@ pub mod kernel;
 pub mod machine;
 pub mod payload;
 pub mod run;
+mod scratch;
 mod store;

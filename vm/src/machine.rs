@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 
 use hooklab_protocol::{self as protocol, Report, Request, Run};
 use nix::sys::signal::Signal;
-use tempfile::TempDir;
 
 use crate::child;
 use crate::compose::{Composed, INITRAMFS};
 use crate::console::{self, SharedTail};
 use crate::initramfs;
+use crate::scratch::Scratch;
 
 /// How often a wait looks whether the user has interrupted the run.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(50);
@@ -116,7 +116,7 @@ pub struct Machine {
     tail: SharedTail,
     started: Instant,
     cancelled: Arc<AtomicBool>,
-    _folder: TempDir,
+    _folder: Scratch,
 }
 
 impl Machine {
@@ -125,7 +125,7 @@ impl Machine {
     /// # Errors
     /// If something is missing on the host; what goes wrong inside is a [`Death`], later.
     pub fn start(plan: Plan<'_>, log: Option<&Path>, cancelled: Arc<AtomicBool>) -> Result<Self, StartError> {
-        let folder = tempfile::Builder::new().prefix("hooklab-").tempdir()?;
+        let folder = Scratch::new()?;
         let log = log.map(create_log).transpose()?;
         let tail = SharedTail::default();
         let (sender, heard) = sync_channel(BACKLOG);

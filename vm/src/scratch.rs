@@ -1,0 +1,76 @@
+//! Temporary folders that go with their machine or, where we were killed before that, with the next one.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+const PREFIX: &str = "hooklab-";
+
+/// Held by whoever uses the folder; the kernel lets go of it when that process ends, however it ends.
+const LOCK: &str = "lock";
+
+/// A temporary folder, removed when dropped.
+pub(crate) struct Scratch {
+    folder: TempDir,
+    _lock: File,
+}
+
+impl Scratch {
+    /// Makes a folder, and removes those that nobody uses any more.
+    pub(crate) fn new() -> io::Result<Self> {
+        Self::new_in(&std::env::temp_dir())
+    }
+
+    fn new_in(parent: &Path) -> io::Result<Self> {
+        sweep(parent);
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+        // Locked before it has its name: another run that sweeps must not find it free.
+        let unnamed = folder.path().join("new-lock");
+        let lock = File::create(&unnamed)?;
+        lock.lock()?;
+        fs::rename(unnamed, folder.path().join(LOCK))?;
+        Ok(Self { folder, _lock: lock })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Removes what runs that were killed left behind. Folders of other users stay: their locks cannot be opened, or
+/// their files not be removed.
+fn sweep(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        if let Ok(lock) = File::open(entry.path().join(LOCK))
+            && lock.try_lock().is_ok()
+        {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_run_left_is_swept_and_what_is_in_use_is_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let used = Scratch::new_in(parent.path()).unwrap();
+        let left = parent.path().join("hooklab-left");
+        fs::create_dir(&left).unwrap();
+        File::create(left.join(LOCK)).unwrap();
+        let foreign = parent.path().join("hooklab-foreign");
+        fs::create_dir(&foreign).unwrap();
+
+        let next = Scratch::new_in(parent.path()).unwrap();
+        assert!(used.path().exists() && next.path().exists() && foreign.exists());
+        assert!(!left.exists());
+        let gone = next.path().to_owned();
+        drop(next);
+        assert!(!gone.exists());
+    }
+}
