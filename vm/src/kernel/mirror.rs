@@ -144,8 +144,8 @@ fn from_template(text: &str) -> Option<Mirror> {
         })
     };
     let main = checked(base("{series}")?).ok()?;
-    let security = base("{series}-security").and_then(|url| checked(url).ok());
-    Some(Mirror { security: security.unwrap_or_else(|| security_of(&main)), main })
+    // What it says of the security archive leads to the updates' own host, whose folders differ.
+    Some(Mirror { security: security_of(&main), main })
 }
 
 #[cfg(test)]
@@ -214,7 +214,10 @@ mod tests {
     fn the_template_gives_both_archives() {
         let text = "X-Exclude-Suites: buzz\n\nSuite: {series}\nRepositoryType: deb\nBaseURI: https://m.example/debian/\n\n\
                     Suite: {series}-security\nBaseURI: https://s.example/\n";
-        assert_eq!(from_template(text), mirror("https://m.example/debian/", "https://s.example/"));
+        assert_eq!(
+            from_template(text),
+            mirror("https://m.example/debian/", "https://m.example/debian-security/")
+        );
         assert_eq!(from_template("nothing here"), None);
     }
 
