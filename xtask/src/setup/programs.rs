@@ -53,11 +53,12 @@ pub(crate) fn static_library_folder() -> Result<PathBuf> {
     Ok(library.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
-/// What a static libelf needs linked beside zlib; newer ones compress with zstd, too.
+/// What a static libelf needs linked beside zlib; newer ones compress with zstd, too. Named as archives: rustc has
+/// the linker prefer shared libraries again by the time it comes to these, and a static program with one crashes.
 pub(crate) fn static_link_arguments() -> Vec<String> {
     let libraries = output("pkg-config", &["--static", "--libs-only-l", "libelf"]).unwrap_or_default();
-    let known = ["-lelf", "-lz"];
-    libraries.split_whitespace().filter(|word| !known.contains(word)).map(str::to_owned).collect()
+    let names = libraries.split_whitespace().filter_map(|word| word.strip_prefix("-l"));
+    names.filter(|name| !["elf", "z"].contains(name)).map(|name| format!("-l:lib{name}.a")).collect()
 }
 
 /// The first line of what QEMU says of itself.
