@@ -294,7 +294,7 @@ fn complaint<'a>(messages: &'a str, suite: &str) -> Option<&'a str> {
 /// Whether apt's messages say that the mirror does not have a file, as against that it cannot be reached.
 fn is_gone(messages: &str) -> bool {
     // HTTP's 404 and 410; what the methods for local files say.
-    ["404  Not Found", "410  Gone", "File not found", "Failed to stat - stat (2:"]
+    ["404  Not Found", "410  Gone", "File not found", "stat (2: No such file"]
         .iter()
         .any(|text| messages.contains(text))
 }
