@@ -176,9 +176,7 @@ fn a_package_that_is_not_the_pinned_one_is_refused_and_not_kept() {
     let good = lab.pins[0].packages[0].sha256.clone();
     lab.pins[0].packages[0].sha256 = "ab".repeat(32);
     let message = lab.obtain("6.1").unwrap_err().to_string();
-    // apt 3 does not say why its method for local files refused it.
-    let verbs = ["verify", "download"].map(|verb| format!("{verb} linux-image-6.1.9-amd64 1-1: "));
-    assert!(verbs.iter().any(|verb| message.starts_with(verb)), "{message}");
+    assert!(message.starts_with("verify linux-image-6.1.9-amd64 1-1: "), "{message}");
     let debs = fs::read_dir(lab.root.path().join("cache/kernels")).unwrap().flatten();
     let works: Vec<_> = debs.filter(|entry| entry.path().join("debs").exists()).collect();
     assert_eq!(fs::read_dir(works[0].path().join("debs")).unwrap().count(), 0);
