@@ -17,7 +17,7 @@ pub(crate) struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    all is well
-  1    a test failed
+  1    a test failed, or a check found fault
   2    the command line is wrong
   3    the lab could not do its job: no such kernel, no QEMU, a guest that never came up
   130  interrupted
@@ -73,6 +73,10 @@ pub(crate) struct KernelOptions {
     /// Use only kernels that are in the cache
     #[arg(long)]
     pub(crate) offline: bool,
+    /// Look for kernels also in rolling suites (sid, experimental) whose index has expired, as it does on a mirror that
+    /// stands still; its signature is checked all the same
+    #[arg(long)]
+    pub(crate) accept_expired: bool,
     /// Take kernels from this Debian mirror, not from the one in the host's own apt sources
     #[arg(long, value_name = "URL", env = "HOOKLAB_MIRROR", hide_env_values = true)]
     pub(crate) mirror: Option<String>,
@@ -176,8 +180,14 @@ pub(crate) struct Kernels {
 pub(crate) enum KernelsCommand {
     /// Show each supported series, what it is pinned to, and whether that is in the cache
     List,
-    /// Pin every series to the newest version that the mirror offers, in vm/kernels.lock
+    /// Pin every kernel to the newest version that the mirror offers, in vm/kernels.lock
     Lock {
+        /// Write nothing: say which pins are behind or gone, and exit with 1 if any is
+        #[arg(long)]
+        check: bool,
+        /// Only this one; may be repeated
+        #[arg(long, value_name = "SPEC", value_parser = spec)]
+        series: Vec<Spec>,
         #[command(flatten)]
         options: KernelOptions,
     },

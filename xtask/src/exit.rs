@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// All is well.
     Success,
-    /// A test failed.
+    /// A test failed, or a check found fault.
     TestsFailed,
     /// The command line is wrong. clap uses the same code.
     Usage,

@@ -85,11 +85,12 @@ impl<'a> Apt<'a> {
         Ok(text + SETTINGS)
     }
 
-    /// Fetches the suites' indexes and checks their signatures and dates.
-    pub(super) fn update(&self, debian: &Debian) -> Result<Update, Error> {
+    /// Fetches the suites' indexes and checks their signatures and dates; of the rolling ones, with `accept_expired`,
+    /// the signatures alone.
+    pub(super) fn update(&self, debian: &Debian, accept_expired: bool) -> Result<Update, Error> {
         let keyring = KEYRINGS.iter().map(Path::new).find(|path| path.exists());
         let keyring = keyring.ok_or_else(|| Error::NoKeyring { path: KEYRINGS[0].into() })?;
-        let sources = sources(debian, &self.mirror, keyring);
+        let sources = sources(debian, &self.mirror, keyring, accept_expired);
         self.forget_other_sources(&sources)?;
         self.write("kernels.sources", &sources)?;
 
@@ -258,18 +259,24 @@ Acquire::AllowDowngradeToInsecureRepositories "false";
 "#;
 
 /// The sources of all suites, in the form of `sources.list(5)`.
-fn sources(debian: &Debian, mirror: &Mirror, keyring: &Path) -> String {
+fn sources(debian: &Debian, mirror: &Mirror, keyring: &Path, accept_expired: bool) -> String {
     let mut text = String::new();
-    for (archive, suites) in [(Archive::Main, &debian.main), (Archive::Security, &debian.security)] {
-        // One stanza for all suites of an archive; they may not be empty.
+    let groups = [
+        (Archive::Main, &debian.main, "yes"),
+        (Archive::Security, &debian.security, "yes"),
+        (Archive::Main, &debian.rolling, if accept_expired { "no" } else { "yes" }),
+    ];
+    for (archive, suites, check_valid_until) in groups {
+        // One stanza for all suites of a group; they may not be empty.
         if suites.is_empty() {
             continue;
         }
         text += &format!(
-            "Types: deb\nURIs: {}\nSuites: {}\nComponents: main\nArchitectures: amd64\nSigned-By: {}\n\n",
+            "Types: deb\nURIs: {}\nSuites: {}\nComponents: main\nArchitectures: amd64\nSigned-By: {}\n\
+             Check-Valid-Until: {check_valid_until}\n\n",
             mirror.base(archive),
             suites.join(" "),
-            keyring.display()
+            keyring.display(),
         );
     }
     text
@@ -354,16 +361,21 @@ mod tests {
     fn each_archive_has_its_own_suites() {
         let debian = Debian {
             flavours: vec![],
-            main: vec!["bookworm".into(), "sid".into()],
+            main: vec!["bookworm".into(), "trixie".into()],
             security: vec!["bookworm-security".into()],
+            rolling: vec!["sid".into()],
         };
         let mirror = Mirror::find(Some("http://m.example/debian"), None, &debian).unwrap();
-        let text = sources(&debian, &mirror, Path::new("/keys.gpg"));
-        assert!(text.contains("URIs: http://m.example/debian/\nSuites: bookworm sid\n"), "{text}");
+        let text = sources(&debian, &mirror, Path::new("/keys.gpg"), true);
+        assert!(text.contains("URIs: http://m.example/debian/\nSuites: bookworm trixie\n"), "{text}");
         assert!(
             text.contains("URIs: http://m.example/debian-security/\nSuites: bookworm-security\n"),
             "{text}"
         );
-        assert_eq!(text.matches("Signed-By: /keys.gpg").count(), 2, "{text}");
+        assert_eq!(text.matches("Signed-By: /keys.gpg").count(), 3, "{text}");
+        let unchecked: Vec<&str> =
+            text.split("\n\n").filter(|stanza| stanza.ends_with("Until: no")).collect();
+        assert!(matches!(unchecked[..], [stanza] if stanza.contains("Suites: sid\n")), "{text}");
+        assert!(!sources(&debian, &mirror, Path::new("/keys.gpg"), false).contains("Until: no"));
     }
 }

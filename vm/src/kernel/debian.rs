@@ -12,7 +12,7 @@ use super::command;
 use super::error::Error;
 use super::index::{Entry, Index};
 use super::lock::{Package, Pin};
-use super::spec::{Series, Spec};
+use super::spec::Spec;
 
 /// How many versions a message names; old suites and backports together have dozens.
 const SHOWN: usize = 5;
@@ -93,19 +93,11 @@ fn flavour_of(release: &str, flavours: &[String]) -> Option<usize> {
     })
 }
 
-/// Whether a kernel is a release candidate.
-fn is_candidate(release: &str) -> bool {
-    Series::split(release).is_some_and(|(_, rest)| rest.starts_with("-rc"))
-}
-
 /// The newest of those that a spec names: by Debian's order of versions, then by flavour.
 pub(super) fn newest(offers: &[Offer], spec: &Spec, cancel: &AtomicBool) -> Result<Option<Offer>, Error> {
     let mut best: Option<&Offer> = None;
     for offer in offers {
-        // A series means its stable releases; who wants a candidate names it.
-        let wanted = spec.matches(&offer.release, &offer.version)
-            && (matches!(spec, Spec::Release(_)) || !is_candidate(&offer.release));
-        if !wanted {
+        if !spec.matches(&offer.release, &offer.version) {
             continue;
         }
         let better = match best {
@@ -122,16 +114,16 @@ pub(super) fn newest(offers: &[Offer], spec: &Spec, cancel: &AtomicBool) -> Resu
     Ok(best.cloned())
 }
 
-/// The newest few versions that are offered in a series, for messages; the newest first.
+/// The newest few versions that are offered of what a spec names, for messages; the newest first.
 pub(super) fn newest_versions(
     offers: &[Offer],
-    series: Series,
+    spec: &Spec,
     cancel: &AtomicBool,
 ) -> Result<Vec<String>, Error> {
     let mut offers = offers.to_vec();
     let mut versions: Vec<String> = Vec::new();
     while versions.len() < SHOWN
-        && let Some(newest) = newest(&offers, &Spec::Series(series), cancel)?
+        && let Some(newest) = newest(&offers, spec, cancel)?
     {
         offers.retain(|offer| offer.version != newest.version);
         versions.push(newest.version);
@@ -262,8 +254,7 @@ mod tests {
         assert_eq!(choose(entries.clone(), "6.12.9").unwrap().version, "6.12.9-1");
         assert_eq!(choose(entries.clone(), "6.11"), None);
         let offers = offers(&index(entries), &flavours());
-        let series = Series { major: 6, minor: 12 };
-        let versions = newest_versions(&offers, series, &NEVER).unwrap();
+        let versions = newest_versions(&offers, &"6.12".parse().unwrap(), &NEVER).unwrap();
         assert_eq!(versions, ["6.12.117-1", "6.12.117-1~bpo12+1", "6.12.9-1"]);
     }
 
@@ -274,6 +265,7 @@ mod tests {
             entry("linux-image-7.3-rc6-amd64", "7.3~rc6-1~exp1", &[]),
         ];
         assert_eq!(choose(entries.clone(), "7.3"), None);
-        assert_eq!(choose(entries, "7.3-rc7").unwrap().version, "7.3~rc7-1~exp1");
+        assert_eq!(choose(entries.clone(), "7.3-rc7").unwrap().version, "7.3~rc7-1~exp1");
+        assert_eq!(choose(entries, "rc").unwrap().version, "7.3~rc7-1~exp1");
     }
 }

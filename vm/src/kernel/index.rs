@@ -38,10 +38,11 @@ impl Index {
     pub(super) fn update(
         apt: &Apt,
         debian: &Debian,
+        accept_expired: bool,
         sources: Vec<String>,
         file: &Path,
     ) -> Result<Self, Error> {
-        let update = apt.update(debian)?;
+        let update = apt.update(debian, accept_expired)?;
         let mut entries = Vec::new();
         for (suite, archive) in debian.suites() {
             let Some((_, index)) = update.indexes.iter().find(|(name, _)| name == suite) else { continue };
@@ -72,9 +73,19 @@ impl Index {
         self.left_out.is_empty()
     }
 
+    /// Whether a package is offered, wherever.
+    pub(super) fn has(&self, package: &Package) -> bool {
+        self.entries.iter().any(|entry| entry.package.sha256 == package.sha256)
+    }
+
+    /// Whether a suite is among those that could not be used.
+    pub(super) fn lacks_suite(&self, suite: &str) -> bool {
+        self.left_out.iter().any(|(name, _)| name == suite)
+    }
+
     /// What a person should know about the suites that are left out: one sentence for those that expired together,
-    /// which a mirror that stands still causes, and one for each other.
-    pub(super) fn warnings(&self) -> Vec<String> {
+    /// which a mirror that stands still causes, and one for each other. The `rolling` ones can be had all the same.
+    pub(super) fn warnings(&self, rolling: &[String]) -> Vec<String> {
         let (expired, others): (Vec<_>, Vec<_>) =
             self.left_out.iter().partition(|(_, reason)| reason.contains("is expired"));
         let mut warnings = Vec::new();
@@ -82,9 +93,16 @@ impl Index {
             let suites: Vec<&str> = expired.iter().map(|(suite, _)| suite.as_str()).collect();
             // apt puts the age in parentheses: `(invalid since 16d 2h 57min 56s)`.
             let age = reason.split(['(', ')']).nth(1).unwrap_or("its date is past");
+            let acceptable = suites.iter().any(|suite| rolling.iter().any(|known| known == suite));
+            let hint = if acceptable {
+                "; `kernels lock --accept-expired` takes rolling suites as they are"
+            } else {
+                ""
+            };
             let suites = suites.join(", ");
-            warnings
-                .push(format!("left out, since the mirror's index of them has expired ({age}): {suites}"));
+            warnings.push(format!(
+                "left out, since the mirror's index of them has expired ({age}): {suites}{hint}"
+            ));
         }
         let other = |(suite, reason): &(String, String)| format!("the suite {suite} is left out: {reason}");
         warnings.extend(others.into_iter().map(other));
@@ -249,9 +267,10 @@ SHA256: ccdd";
         let left_out = [("forky", expired), ("sid", expired), ("trixie", "GPG error")];
         let left_out = left_out.map(|(suite, reason)| (suite.to_owned(), reason.to_owned())).to_vec();
         let index = Index { left_out, ..Index::default() };
-        let warnings = index.warnings();
+        let warnings = index.warnings(&[]);
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         assert!(warnings[0].ends_with("(invalid since 16d 2h): forky, sid"), "{warnings:?}");
+        assert!(index.warnings(&["sid".to_owned()])[0].contains("`kernels lock --accept-expired`"));
         assert_eq!(warnings[1], "the suite trixie is left out: GPG error");
     }
 

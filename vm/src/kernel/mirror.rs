@@ -43,8 +43,9 @@ impl Mirror {
     }
 
     /// What an index of these suites is made from; another list means another index.
-    pub(super) fn sources(&self, debian: &Debian) -> Vec<String> {
-        debian.suites().map(|(suite, archive)| format!("{}{suite}", self.base(archive))).collect()
+    pub(super) fn sources(&self, debian: &Debian, accept_expired: bool) -> Vec<String> {
+        let sources = debian.suites().map(|(suite, archive)| format!("{}{suite}", self.base(archive)));
+        sources.chain(accept_expired.then(|| "the rolling ones even if expired".to_owned())).collect()
     }
 
     /// An archive's address, with a slash at the end.
@@ -96,7 +97,8 @@ fn from_targets(text: &str, debian: &Debian) -> Option<Mirror> {
         let aliases = ALIASES.iter().map(|alias| format!("{alias}{suffix}"));
         suites.iter().cloned().chain(aliases).collect::<Vec<String>>()
     };
-    let main = best(&targets, &names(&debian.main, ""), "debian")?;
+    let suites = [&debian.main[..], &debian.rolling].concat();
+    let main = best(&targets, &names(&suites, ""), "debian")?;
     let security = best(&targets, &names(&debian.security, "-security"), "debian-security");
     Some(Mirror { security: security.unwrap_or_else(|| security_of(&main)), main })
 }
@@ -157,6 +159,7 @@ mod tests {
             flavours: vec!["cloud-amd64".into()],
             main: vec!["bookworm".into(), "trixie".into()],
             security: vec!["bookworm-security".into(), "trixie-security".into()],
+            rolling: vec!["sid".into()],
         }
     }
 

@@ -32,7 +32,7 @@ use std::sync::atomic::AtomicBool;
 
 pub use error::Error;
 pub use lock::{Lock, Package, Pin, Role};
-pub use relock::Change;
+pub use relock::{Change, Standing, Verdict};
 pub use series::{Archive, Catalog, Debian, Supported};
 pub use spec::{ParseSpecError, Series, Spec};
 
@@ -49,6 +49,8 @@ pub struct Options {
     pub locked: bool,
     /// Take what the cache has or nothing.
     pub offline: bool,
+    /// Believe the rolling suites' indexes also after they have expired; their signatures are checked all the same.
+    pub accept_expired: bool,
     /// Set it from anywhere to stop; the call in progress ends soon with [`Error::Cancelled`].
     pub cancel: Arc<AtomicBool>,
 }
@@ -147,7 +149,7 @@ impl Kernels {
         series.map(|series| Spec::Series(series.name)).collect()
     }
 
-    /// What `vm-test --all` runs: each series of `kernels.toml`, in its order.
+    /// What `vm-test --all` runs: each series of `kernels.toml`, in its order, and the release candidate.
     pub fn all(&self) -> Vec<Spec> {
         self.catalog.specs()
     }
@@ -166,7 +168,7 @@ impl Kernels {
         let listing = match spec {
             Spec::Host => self.describe(spec, Some(local::host_release()?)),
             Spec::Path(path) => self.describe(spec, Some(local::find(path)?.release)),
-            Spec::Series(_) | Spec::Release(_) => {
+            Spec::Series(_) | Spec::Release(_) | Spec::Candidate => {
                 self.check_known(spec)?;
                 self.describe(spec, None)
             }
@@ -177,7 +179,7 @@ impl Kernels {
         Ok(listing)
     }
 
-    /// What is known of each series, in the order of `kernels.toml`.
+    /// What is known of each of [`Kernels::all`].
     pub fn list(&self) -> Vec<Listing> {
         self.all().iter().map(|spec| self.describe(spec, None)).collect()
     }

@@ -33,7 +33,7 @@ impl Kernels {
                 Ok(Kernel { spec: spec.to_string(), release, version: None, source: Source::Host, id })
             }
             Spec::Path(path) => self.obtain_local(spec, &local::find(path)?),
-            Spec::Series(_) | Spec::Release(_) => {
+            Spec::Series(_) | Spec::Release(_) | Spec::Candidate => {
                 let stored = self.obtain_packaged(spec, observer)?;
                 let source = Source::Image {
                     image: stored.image(),
@@ -188,18 +188,19 @@ impl Kernels {
         let _lock = file_lock::wait(&folder.join("lock"), self.cancel(), waiting)?;
         let file = folder.join("index.json");
         let mirror = self.mirror()?;
-        let sources = mirror.sources(&self.catalog.debian);
+        let accept_expired = self.options.accept_expired;
+        let sources = mirror.sources(&self.catalog.debian, accept_expired);
         let index = match Index::read_fresh(&file, &sources).filter(|_| !afresh) {
             Some(index) => index,
             None => {
                 observer.notify(Event::Step("updating the index of Debian's packages".into()));
                 let apt = Apt::open(&folder, mirror, self.cancel())?;
-                Index::update(&apt, &self.catalog.debian, sources, &file)?
+                Index::update(&apt, &self.catalog.debian, accept_expired, sources, &file)?
             }
         };
         // Said once, however many kernels need the index.
         if !self.warned.swap(true, Ordering::Relaxed) {
-            for warning in index.warnings() {
+            for warning in index.warnings(&self.catalog.debian.rolling) {
                 observer.notify(Event::Warning(warning));
             }
         }
@@ -219,11 +220,16 @@ impl Kernels {
     /// Refuses specs of series that nobody knows, without looking anywhere.
     pub(super) fn check_known(&self, spec: &Spec) -> Result<(), Error> {
         let supported = self.catalog.series.iter().any(|series| Some(series.name) == spec.series());
-        if supported || self.lock.find(spec).is_some() {
+        if supported || self.all().contains(spec) || self.lock.find(spec).is_some() {
             return Ok(());
         }
+        Err(self.unknown(spec))
+    }
+
+    /// The error of a spec that names nothing.
+    pub(super) fn unknown(&self, spec: &Spec) -> Error {
         let known = self.all().iter().map(Spec::to_string).collect();
-        Err(Error::UnknownSpec { spec: spec.to_string(), known })
+        Error::UnknownSpec { spec: spec.to_string(), known }
     }
 
     /// Refuses what `locked` and `offline` forbid, of a spec whose pinned kernel is not cached.
@@ -250,9 +256,8 @@ impl Kernels {
     }
 
     fn versions(&self, spec: &Spec, offers: &[Offer]) -> Result<Vec<String>, Error> {
-        match spec.series() {
-            Some(series) => debian::newest_versions(offers, series, self.cancel()),
-            None => Ok(Vec::new()),
-        }
+        // Of a release that is not there, its series.
+        let spec = spec.series().map_or_else(|| spec.clone(), Spec::Series);
+        debian::newest_versions(offers, &spec, self.cancel())
     }
 }

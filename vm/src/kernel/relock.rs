@@ -1,9 +1,10 @@
-//! Moves `kernels.lock` to the newest kernels that Debian's suites offer.
+//! Moves `kernels.lock` to the newest kernels that Debian's suites offer, or says what would move.
 
 use super::Kernels;
-use super::debian;
+use super::debian::{self, Offer};
 use super::error::Error;
-use super::lock::{Lock, Pin};
+use super::index::Index;
+use super::lock::{Lock, Pin, Role};
 use super::spec::Spec;
 use crate::event::{Event, Observer};
 
@@ -18,28 +19,57 @@ pub struct Change {
     pub to: Option<String>,
 }
 
-impl Change {
-    /// Whether the version is another one.
-    pub fn is_change(&self) -> bool {
-        self.from != self.to
+/// How one entry of the lock compares with what Debian's suites offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The spec.
+    pub spec: String,
+    /// The version that is pinned, if one is.
+    pub pinned: Option<String>,
+    /// The newest version that is offered, if any is.
+    pub newest: Option<String>,
+    /// What to make of it.
+    pub verdict: Verdict,
+}
+
+/// What to make of a pin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the newest.
+    Current,
+    /// There is a newer one.
+    Behind,
+    /// The suites no longer have it.
+    Gone,
+    /// Nothing is pinned, though there is something to pin.
+    Missing,
+    /// Its suite is left out this time, or nothing is known of it.
+    Unknown,
+}
+
+impl Verdict {
+    /// Whether `kernels lock` would help.
+    pub fn is_stale(self) -> bool {
+        matches!(self, Verdict::Behind | Verdict::Gone | Verdict::Missing)
     }
 }
 
 impl Kernels {
-    /// Pins each series of `kernels.toml` to its newest kernel and writes `kernels.lock`. Says for each series, in the
-    /// file's order, what became of it. A series that is not offered keeps its pin, with a warning.
+    /// Pins each kernel of [`Kernels::all`], or `only` some of them, to its newest version and writes `kernels.lock`.
+    /// Says for each, in that order, what became of it. One that is not offered keeps its pin, with a warning.
     ///
     /// # Errors
-    /// No index can be had, or the lock cannot be written.
-    pub fn lock(&mut self, observer: &dyn Observer) -> Result<Vec<Change>, Error> {
-        if self.options.offline {
-            return Err(Error::Index { reason: "--offline forbids it".into() });
-        }
-        let index = self.index(true, observer)?;
-        let offers = self.offers(&index);
+    /// `only` has an unknown one; no index can be had; the lock cannot be written.
+    pub fn lock(&mut self, only: &[Spec], observer: &dyn Observer) -> Result<Vec<Change>, Error> {
+        let wanted = self.chosen(only)?;
+        let (index, offers) = self.fresh_offers(observer)?;
         let (mut pins, mut changes) = (Vec::new(), Vec::new());
         for spec in self.all() {
-            let old = self.lock.kernels.iter().find(|pin| pin.spec == spec.to_string());
+            let old = self.pinned(&spec);
+            if !wanted.contains(&spec) {
+                pins.extend(old.cloned());
+                continue;
+            }
             let new = debian::newest(&offers, &spec, self.cancel())?.map(|offer| offer.pin(&spec));
             let pin = self.choose(&spec, old, new, index.is_complete(), observer)?;
             let version = |pin: &Pin| pin.version.clone();
@@ -55,6 +85,70 @@ impl Kernels {
         Ok(changes)
     }
 
+    /// Says of each kernel of [`Kernels::all`], or of `only` some of them, how its pin stands. Writes no lock.
+    ///
+    /// # Errors
+    /// `only` has an unknown one; no index can be had.
+    pub fn check(&self, only: &[Spec], observer: &dyn Observer) -> Result<Vec<Standing>, Error> {
+        let wanted = self.chosen(only)?;
+        let (index, offers) = self.fresh_offers(observer)?;
+        wanted.iter().map(|spec| self.standing(spec, &index, &offers)).collect()
+    }
+
+    pub(super) fn standing(&self, spec: &Spec, index: &Index, offers: &[Offer]) -> Result<Standing, Error> {
+        let pin = self.pinned(spec);
+        let newest = debian::newest(offers, spec, self.cancel())?.map(|offer| offer.version);
+        let verdict = match (pin, &newest) {
+            (None, None) => Verdict::Unknown,
+            (None, Some(_)) => Verdict::Missing,
+            (Some(pin), newest) => {
+                // The image is what counts; the rest of a superseded kernel goes before it.
+                let mut images = pin.packages.iter().filter(|package| package.role() == Role::Image);
+                let offered = images.all(|image| index.has(image));
+                let newer = match newest {
+                    Some(newest) => debian::compare(newest, &pin.version, self.cancel())?.is_gt(),
+                    None => false,
+                };
+                match (newer, offered) {
+                    (_, false) if pin.packages.iter().any(|package| index.lacks_suite(&package.suite)) => {
+                        if newer {
+                            Verdict::Behind
+                        } else {
+                            Verdict::Unknown
+                        }
+                    }
+                    (_, false) => Verdict::Gone,
+                    (true, true) => Verdict::Behind,
+                    (false, true) => Verdict::Current,
+                }
+            }
+        };
+        Ok(Standing { spec: spec.to_string(), pinned: pin.map(|pin| pin.version.clone()), newest, verdict })
+    }
+
+    /// The kernels of `only`, or all; an unknown one is refused.
+    fn chosen(&self, only: &[Spec]) -> Result<Vec<Spec>, Error> {
+        let all = self.all();
+        if let Some(unknown) = only.iter().find(|spec| !all.contains(spec)) {
+            return Err(self.unknown(unknown));
+        }
+        Ok(if only.is_empty() { all } else { only.to_vec() })
+    }
+
+    fn fresh_offers(&self, observer: &dyn Observer) -> Result<(Index, Vec<Offer>), Error> {
+        if self.options.offline {
+            return Err(Error::Index { reason: "--offline forbids it".into() });
+        }
+        let index = self.index(true, observer)?;
+        let offers = self.offers(&index);
+        Ok((index, offers))
+    }
+
+    /// The entry of that very name.
+    fn pinned(&self, spec: &Spec) -> Option<&Pin> {
+        self.lock.kernels.iter().find(|pin| pin.spec == spec.to_string())
+    }
+
     /// Chooses between the pin of before and the newest offer.
     fn choose(
         &self,
@@ -67,7 +161,9 @@ impl Kernels {
         let (reason, pin) = match (old, new) {
             (None, None) => ("no suite offers a kernel of it".to_owned(), None),
             (Some(old), None) => {
-                (format!("no suite offers a kernel of it any more, {} stays", old.version), Some(old.clone()))
+                let which =
+                    if complete { "no suite offers it any more" } else { "no usable suite offers it" };
+                (format!("{which}, {} stays", old.version), Some(old.clone()))
             }
             // The newer one may be in a suite that is left out this time.
             (Some(old), Some(new))
@@ -79,7 +175,7 @@ impl Kernels {
             }
             (_, new) => return Ok(new),
         };
-        observer.notify(Event::Warning(format!("series {spec}: {reason}")));
+        observer.notify(Event::Warning(format!("{spec}: {reason}")));
         Ok(pin)
     }
 }

@@ -14,6 +14,9 @@ use super::spec::{Series, Spec};
 pub struct Catalog {
     /// The supported series, in the file's order.
     pub series: Vec<Supported>,
+    /// Whether the newest release candidate is supported as well, as `rc`.
+    #[serde(default)]
+    pub rc: bool,
     /// Where Debian keeps them.
     pub debian: Debian,
 }
@@ -42,6 +45,9 @@ pub struct Debian {
     pub main: Vec<String>,
     /// Suites of the security archive.
     pub security: Vec<String>,
+    /// Suites of the main archive whose indexes expire within days, the least preferred of all.
+    #[serde(default)]
+    pub rolling: Vec<String>,
 }
 
 /// One of Debian's two archives; each has its own place on the net.
@@ -80,15 +86,22 @@ impl Catalog {
 
     /// The specs that exist by name.
     pub fn specs(&self) -> Vec<Spec> {
-        self.series.iter().map(|series| Spec::Series(series.name)).collect()
+        let series = self.series.iter().map(|series| Spec::Series(series.name));
+        series.chain(self.rc.then_some(Spec::Candidate)).collect()
     }
 }
 
 impl Debian {
     /// All suites, each with its archive, the preferred ones first.
     pub fn suites(&self) -> impl Iterator<Item = (&str, Archive)> {
-        let main = self.main.iter().map(|suite| (suite.as_str(), Archive::Main));
-        main.chain(self.security.iter().map(|suite| (suite.as_str(), Archive::Security)))
+        let groups = [
+            (&self.main, Archive::Main),
+            (&self.security, Archive::Security),
+            (&self.rolling, Archive::Main),
+        ];
+        groups
+            .into_iter()
+            .flat_map(|(suites, archive)| suites.iter().map(move |suite| (suite.as_str(), archive)))
     }
 }
 

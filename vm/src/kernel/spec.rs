@@ -62,6 +62,8 @@ pub enum Spec {
     Series(Series),
     /// One release or source version: `6.12.117`, `5.10.0-46-cloud-amd64`.
     Release(String),
+    /// The newest release candidate: `rc`.
+    Candidate,
     /// A kernel image, or the folder that one was built in.
     Path(PathBuf),
     /// The running kernel; nothing is booted.
@@ -74,18 +76,35 @@ impl Spec {
         match self {
             Spec::Series(series) => Some(*series),
             Spec::Release(release) => Series::split(release).map(|(series, _)| series),
-            Spec::Path(_) | Spec::Host => None,
+            Spec::Candidate | Spec::Path(_) | Spec::Host => None,
         }
     }
 
     /// Whether a kernel of this release (`uname -r`) and source version is what the spec asks for.
     pub(super) fn matches(&self, release: &str, version: &str) -> bool {
         match self {
-            Spec::Series(series) => Series::split(release).is_some_and(|(found, _)| found == *series),
-            Spec::Release(wanted) => is_prefix(wanted, release) || is_prefix(wanted, version),
+            // A series means its stable releases: who wants a candidate says so.
+            Spec::Series(series) => {
+                let same = Series::split(release).is_some_and(|(found, _)| found == *series);
+                same && !is_candidate(release, version)
+            }
+            Spec::Candidate => is_candidate(release, version),
+            Spec::Release(wanted) => {
+                // Debian writes `7.3~rc7`, which sorts before `7.3`; people write `7.3-rc7`.
+                let plain = version.replacen("~rc", "-rc", 1);
+                [release, version, &plain].iter().any(|name| is_prefix(wanted, name))
+            }
             Spec::Path(_) | Spec::Host => false,
         }
     }
+}
+
+/// Whether a kernel is a release candidate: by its release, or by Debian's version of it, since packages of candidates
+/// may be called like those of the stable release (`7.3-cloud-amd64` of `7.3~rc7-1~exp1`).
+fn is_candidate(release: &str, version: &str) -> bool {
+    let is_marked =
+        |text: &str, mark: &str| Series::split(text).is_some_and(|(_, rest)| rest.starts_with(mark));
+    is_marked(release, "-rc") || is_marked(version, "~rc")
 }
 
 /// Whether `full` is `wanted` and perhaps a suffix: `6.12.11` is a prefix of `6.12.11+deb13`, and not of `6.12.117`.
@@ -115,6 +134,9 @@ impl FromStr for Spec {
         if text == "host" {
             return Ok(Spec::Host);
         }
+        if text == "rc" {
+            return Ok(Spec::Candidate);
+        }
         match Series::split(text) {
             Some((series, "")) => return Ok(Spec::Series(series)),
             Some((_, rest)) if is_release_tail(rest) => return Ok(Spec::Release(text.to_owned())),
@@ -134,6 +156,7 @@ impl fmt::Display for Spec {
             Spec::Series(series) => series.fmt(f),
             Spec::Release(release) => f.write_str(release),
             Spec::Path(path) => path.display().fmt(f),
+            Spec::Candidate => f.write_str("rc"),
             Spec::Host => f.write_str("host"),
         }
     }
@@ -202,6 +225,10 @@ mod tests {
         assert!(matches("5.10.262", "5.10.0-46-cloud-amd64", "5.10.262-1"));
         assert!(matches("5.10.0-46-cloud-amd64", "5.10.0-46-cloud-amd64", "5.10.262-1"));
         assert!(!matches("6.12.11", "6.12.117+deb13-cloud-amd64", "6.12.117-1"));
+        assert!(matches("rc", "7.3-cloud-amd64", "7.3~rc7-1~exp1"));
+        assert!(matches("7.3-rc7", "7.3-cloud-amd64", "7.3~rc7-1~exp1"));
+        assert!(!matches("7.3", "7.3-cloud-amd64", "7.3~rc7-1~exp1"));
+        assert!(!matches("rc", "7.3.4-cloud-amd64", "7.3.4-1"));
         assert!(matches("6.1", "6.1.0-56-cloud-amd64", "6.1.192-2"));
         assert!(!matches("6.1", "6.12.117+deb13-cloud-amd64", "6.12.117-1"));
     }

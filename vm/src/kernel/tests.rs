@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use super::image::tests::image;
+use super::index::{Entry, Index};
 use super::module::tests::module;
 use super::*;
 use crate::event::{Event, Observer};
@@ -292,4 +293,33 @@ fn the_host_is_what_runs_here() {
     let kernel = Lab::new().obtain("host").unwrap();
     assert_eq!(kernel.source, Source::Host);
     assert!(Path::new("/proc/sys/kernel/osrelease").exists() && !kernel.release.is_empty());
+}
+
+#[test]
+fn pins_are_judged_by_what_the_suites_offer() {
+    let mut lab = Lab::new();
+    lab.pin_old();
+    let kernels = lab.kernels(|_| {});
+    let pinned = lab.pins[0].packages[0].clone();
+    let newer = Package {
+        name: "linux-image-6.1.10-amd64".into(),
+        version: "2-1".into(),
+        sha256: "ab".repeat(32),
+        ..pinned.clone()
+    };
+    let other = Package { name: "linux-image-7.3.4-amd64".into(), ..newer.clone() };
+    let verdict = |spec: &str, packages: &[&Package], left_out: &[&str]| {
+        let entries = packages.iter().map(|&package| Entry { package: package.clone(), depends: Vec::new() });
+        let left_out = left_out.iter().map(|suite| ((*suite).to_owned(), "expired".to_owned())).collect();
+        let index = Index { entries: entries.collect(), left_out, ..Index::default() };
+        kernels.standing(&spec.parse().unwrap(), &index, &kernels.offers(&index)).unwrap().verdict
+    };
+    assert_eq!(verdict("6.1", &[&pinned, &other], &[]), Verdict::Current);
+    assert_eq!(verdict("6.1", &[&pinned, &newer], &[]), Verdict::Behind);
+    assert_eq!(verdict("6.1", &[&newer], &[]), Verdict::Gone);
+    assert_eq!(verdict("6.1", &[], &["sid"]), Verdict::Gone);
+    assert_eq!(verdict("6.1", &[], &["trixie"]), Verdict::Unknown);
+    assert_eq!(verdict("6.1", &[&newer], &["trixie"]), Verdict::Behind);
+    assert_eq!(verdict("7.3", &[&pinned], &[]), Verdict::Unknown);
+    assert_eq!(verdict("7.3", &[&other], &[]), Verdict::Missing);
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use comfy_table::{ContentArrangement, Table, presets};
-use hooklab_vm::kernel::{Kernels as Store, Spec};
+use hooklab_vm::kernel::{Change, Kernels as Store, Spec, Standing, Verdict};
 
 use super::{failed_to, obtain, open_kernels};
 use crate::cli::{KernelOptions, Kernels, KernelsCommand};
@@ -15,7 +15,10 @@ impl Kernels {
     pub(crate) fn run(&self, lab: &Lab) -> Result<Exit> {
         match &self.command {
             KernelsCommand::List => list(&open_kernels(lab, &KernelOptions::default())?),
-            KernelsCommand::Lock { options } => lock(open_kernels(lab, options)?),
+            KernelsCommand::Lock { check: true, series, options } => {
+                check(&open_kernels(lab, options)?, series)
+            }
+            KernelsCommand::Lock { series, options, .. } => lock(open_kernels(lab, options)?, series),
             KernelsCommand::Fetch { kernels, options } => fetch(lab, &open_kernels(lab, options)?, kernels),
             KernelsCommand::Prune => prune(&open_kernels(lab, &KernelOptions::default())?),
         }
@@ -48,18 +51,38 @@ fn list(kernels: &Store) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-fn lock(mut kernels: Store) -> Result<Exit> {
+fn lock(mut kernels: Store, only: &[Spec]) -> Result<Exit> {
     let reporter = report::live(false);
-    let changes = kernels.lock(reporter.as_ref()).map_err(failed_to)?;
+    let changes = kernels.lock(only, reporter.as_ref()).map_err(failed_to)?;
     drop(reporter);
-    for change in &changes {
-        let version = |version: &Option<String>| version.clone().unwrap_or_else(|| "nothing".into());
-        match (&change.from, &change.to) {
-            _ if !change.is_change() => out!("{:<8} stays at {}", change.spec, version(&change.to)),
-            (from, to) => out!("{:<8} {} -> {}", change.spec, version(from), version(to)),
+    for Change { spec, from, to } in changes {
+        match (from, to) {
+            (from, Some(to)) if from.as_ref() == Some(&to) => out!("{spec:<8} stays at {to}"),
+            (Some(from), Some(to)) => out!("{spec:<8} {from} -> {to}"),
+            (None, Some(to)) => out!("{spec:<8} pinned to {to}"),
+            (_, None) => out!("{spec:<8} not pinned"),
         }
     }
     Ok(Exit::Success)
+}
+
+fn check(kernels: &Store, only: &[Spec]) -> Result<Exit> {
+    let reporter = report::live(false);
+    let standings = kernels.check(only, reporter.as_ref()).map_err(failed_to)?;
+    drop(reporter);
+    for Standing { spec, pinned, newest, verdict } in &standings {
+        let pinned = pinned.as_deref().unwrap_or("nothing");
+        let newest = newest.as_deref().unwrap_or("nothing");
+        match verdict {
+            Verdict::Current => out!("{spec:<8} current  {pinned}"),
+            Verdict::Behind => out!("{spec:<8} behind   {pinned}, there is {newest}"),
+            Verdict::Gone => out!("{spec:<8} gone     {pinned}, there is {newest}"),
+            Verdict::Missing => out!("{spec:<8} missing  nothing is pinned, there is {newest}"),
+            Verdict::Unknown => out!("{spec:<8} unknown  {pinned}, no usable suite has it"),
+        }
+    }
+    let stale = standings.iter().any(|standing| standing.verdict.is_stale());
+    Ok(if stale { Exit::TestsFailed } else { Exit::Success })
 }
 
 fn fetch(lab: &Lab, kernels: &Store, specs: &[Spec]) -> Result<Exit> {

@@ -26,6 +26,7 @@ fn open_kernels(lab: &Lab, options: &KernelOptions) -> Result<Kernels> {
         security_mirror: variable("HOOKLAB_SECURITY_MIRROR"),
         locked: options.locked,
         offline: options.offline,
+        accept_expired: options.accept_expired,
         cancel: lab.cancelled.clone(),
     };
     Kernels::open(&lab.root.join("vm"), &lab.cache, options).map_err(failed_to)
