@@ -2,7 +2,7 @@
 //! without touching the system's own apt. `apt.conf(5)` documents every option used here.
 
 use std::env;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,14 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::command;
 use super::error::Error;
-use super::hash;
-use super::lock::Package;
 use super::mirror::Mirror;
 use super::series::{Archive, Debian};
-use crate::event::{Event, Observer};
+use crate::store;
 
 /// Where apt keeps its helper on every distribution that has apt.
-const HELPER: &str = "/usr/lib/apt/apt-helper";
+pub(super) const HELPER: &str = "/usr/lib/apt/apt-helper";
 
 /// Debian's keys, under the names that the package debian-archive-keyring has had.
 const KEYRINGS: [&str; 2] =
@@ -26,8 +24,8 @@ const KEYRINGS: [&str; 2] =
 /// A private apt with its state in one folder.
 pub(super) struct Apt<'a> {
     folder: &'a Path,
-    mirror: Mirror,
-    cancel: &'a AtomicBool,
+    pub(super) mirror: Mirror,
+    pub(super) cancel: &'a AtomicBool,
 }
 
 /// What came of an update.
@@ -39,7 +37,7 @@ pub(super) struct Update {
 }
 
 impl<'a> Apt<'a> {
-    /// Sets up the configuration in `folder`; downloads nothing. Only one process at a time may do this.
+    /// Sets up the configuration in `folder`; downloads nothing. Many may do this at once, with the same mirror.
     pub(super) fn open(folder: &'a Path, mirror: Mirror, cancel: &'a AtomicBool) -> Result<Self, Error> {
         let apt = Apt { folder, mirror, cancel };
         for part in ["lists/partial", "archives/partial"] {
@@ -144,7 +142,7 @@ impl<'a> Apt<'a> {
         let mut command = self.command(HELPER);
         command.arg("cat-file").arg(file).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command::spawn(&mut command, "apt")?;
-        let messages = command::collect_stderr(&mut child);
+        let messages = command::collect_stderr(&mut child, |_| {});
         let mut text = child.stdout.take().map(|stdout| BufReader::with_capacity(1 << 18, stdout));
         let mut buffer = Vec::new();
         while let Some(text) = &mut text {
@@ -164,72 +162,20 @@ impl<'a> Apt<'a> {
         if status.success() { Ok(()) } else { Err(Error::Index { reason: command::summary(&messages) }) }
     }
 
-    /// Downloads a package to `target` and checks it; goes on where an earlier try broke off.
-    pub(super) fn download(
-        &self,
-        package: &Package,
-        target: &Path,
-        observer: &dyn Observer,
-    ) -> Result<(), Error> {
-        if is_whole(package, target)? {
-            return Ok(());
-        }
-        let resumed = target.exists();
-        match self.download_once(package, target, observer) {
-            // What an earlier try left may belong to another file by now.
-            Err(Error::Mismatch { .. }) if resumed => self.download_once(package, target, observer),
-            result => result,
-        }
-    }
-
-    fn download_once(&self, package: &Package, target: &Path, observer: &dyn Observer) -> Result<(), Error> {
-        let base = self.mirror.base(package.archive);
-        // apt's `file:` hands out the original instead of a copy.
-        let url = match base.strip_prefix("file:") {
-            Some(base) => format!("copy:{base}{}", package.path),
-            None => format!("{base}{}", package.path),
-        };
-        let mut command = self.command(HELPER);
-        // Whether it is the pinned file is for us to say, below: how apt words that differs by version and method.
-        command.arg("download-file").arg(url).arg(target);
-        let progress = || {
-            let received = fs::metadata(target).map_or(0, |data| data.len()).min(package.size);
-            observer.notify(Event::Download { name: package.title(), received, total: package.size });
-        };
-        let (status, messages) = command::run(&mut command, "apt", self.cancel, progress)?;
-        if is_whole(package, target)? {
-            progress();
-            return Ok(());
-        }
-        let what = package.title();
-        let mismatch = status.success()
-            || ["Hash Sum mismatch", "unexpected size"].iter().any(|text| messages.contains(text));
-        if mismatch {
-            discard(target)?;
-            return Err(Error::Mismatch { what, expected: package.sha256.clone() });
-        }
-        if is_gone(&messages) {
-            return Err(Error::Gone { package: package.name.clone(), version: package.version.clone() });
-        }
-        Err(Error::Download { what, reason: command::summary(&messages) })
-    }
-
     /// A command of apt's that uses this state.
-    fn command(&self, program: &str) -> Command {
+    pub(super) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env("APT_CONFIG", self.folder.join("apt.conf"));
         command
     }
 
-    /// Writes a file of the configuration, unless it has that content already: another process may be reading it.
+    /// Writes a file of the configuration, unless it has that content already: another run may be reading it.
     fn write(&self, name: &str, content: &str) -> Result<(), Error> {
         let path = self.folder.join(name);
         if fs::read_to_string(&path).is_ok_and(|old| old == content) {
             return Ok(());
         }
-        let aside = self.folder.join(format!("{name}.new-{}", std::process::id()));
-        fs::write(&aside, content).map_err(Error::io("write", &aside))?;
-        fs::rename(&aside, &path).map_err(Error::io("write", &path))
+        store::write_whole(&path, content.as_bytes()).map_err(Error::io("write", &path))
     }
 }
 
@@ -299,40 +245,6 @@ fn complaint<'a>(messages: &'a str, suite: &str) -> Option<&'a str> {
     })
 }
 
-/// Whether apt's messages say that the mirror does not have a file, as against that it cannot be reached.
-fn is_gone(messages: &str) -> bool {
-    // HTTP's 404 and 410; what the methods for local files say.
-    ["404  Not Found", "410  Gone", "File not found", "stat (2: No such file"]
-        .iter()
-        .any(|text| messages.contains(text))
-}
-
-/// Whether the file is there with the package's size and hash.
-fn is_whole(package: &Package, path: &Path) -> Result<bool, Error> {
-    match File::open(path).and_then(|file| file.metadata()) {
-        Ok(data) if data.len() == package.size => {
-            let digest = hash::of_file(path).map_err(Error::io("read", path))?;
-            Ok(digest == package.sha256)
-        }
-        _ => Ok(false),
-    }
-}
-
-/// Removes a download that is not what it should be, and the copy that apt keeps of such.
-fn discard(target: &Path) -> Result<(), Error> {
-    let mut failed = target.as_os_str().to_owned();
-    failed.push(".FAILED");
-    for path in [target, Path::new(&failed)] {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", path)(error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -348,13 +260,6 @@ mod tests {
         assert!(complaint(messages, "forky").unwrap().contains("does not have"));
         assert_eq!(complaint(messages, "trixie"), None);
         assert_eq!(complaint(messages, "bookworm"), None);
-    }
-
-    #[test]
-    fn a_missing_file_is_told_from_a_missing_network() {
-        assert!(is_gone("E: Failed to fetch http://m.example/x.deb  404  Not Found [IP: 192.0.2.1 80]"));
-        assert!(!is_gone("E: Failed to fetch http://m.example/x.deb  Could not resolve 'm.example'"));
-        assert!(!is_gone("E: Failed to fetch http://m.example/404.deb  Could not connect"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Runs the host's tools such that none outlives us.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -35,10 +35,21 @@ pub(super) fn run(
     command: &mut Command,
     package: &'static str,
     cancel: &AtomicBool,
+    tick: impl FnMut(),
+) -> Result<(ExitStatus, String), Error> {
+    run_and_hear(command, package, cancel, tick, |_| {})
+}
+
+/// The same; calls `hear`, on another thread, with each line that it writes to standard error, at once.
+pub(super) fn run_and_hear(
+    command: &mut Command,
+    package: &'static str,
+    cancel: &AtomicBool,
     mut tick: impl FnMut(),
+    hear: impl FnMut(&str) + Send + 'static,
 ) -> Result<(ExitStatus, String), Error> {
     let mut child = spawn(command.stdout(Stdio::null()).stderr(Stdio::piped()), package)?;
-    let messages = collect_stderr(&mut child);
+    let messages = collect_stderr(&mut child, hear);
     let mut pause = Duration::from_millis(1);
     let status = loop {
         if let Some(status) = child.try_wait().map_err(|source| failed(command, package, source))? {
@@ -55,16 +66,24 @@ pub(super) fn run(
     Ok((status, messages.join().unwrap_or_default()))
 }
 
-/// Reads a child's standard error in a thread of its own, so that a full pipe never stops it.
-pub(super) fn collect_stderr(child: &mut Child) -> thread::JoinHandle<String> {
+/// Reads a child's standard error in a thread of its own, so that a full pipe never stops it; `hear` gets each line.
+pub(super) fn collect_stderr(
+    child: &mut Child,
+    mut hear: impl FnMut(&str) + Send + 'static,
+) -> thread::JoinHandle<String> {
     let stderr = child.stderr.take();
     thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut stderr) = stderr {
-            // What came until an error is what there is to show.
-            let _ = stderr.read_to_end(&mut bytes);
+        let mut text = String::new();
+        let mut lines = stderr.map(BufReader::new);
+        let mut line = Vec::new();
+        // What came until an error is what there is to show.
+        while let Some(Ok(1..)) = lines.as_mut().map(|lines| lines.read_until(b'\n', &mut line)) {
+            let said = String::from_utf8_lossy(&line);
+            hear(said.trim_end());
+            text.push_str(&said);
+            line.clear();
         }
-        String::from_utf8_lossy(&bytes).into_owned()
+        text
     })
 }
 

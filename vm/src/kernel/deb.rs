@@ -21,7 +21,7 @@ pub(super) fn visit(
     let mut command = Command::new("dpkg-deb");
     command.arg("--fsys-tarfile").arg(deb).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command::spawn(&mut command, "dpkg")?;
-    let messages = command::collect_stderr(&mut child);
+    let messages = command::collect_stderr(&mut child, |_| {});
     let broken = |reason: String| Error::Package { package: file_name(deb), reason };
 
     let flow = match child.stdout.take() {

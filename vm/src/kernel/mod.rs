@@ -8,6 +8,7 @@ mod command;
 mod config;
 mod deb;
 mod debian;
+mod download;
 mod error;
 mod fetch;
 mod file_lock;
@@ -26,9 +27,10 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 pub use error::Error;
 pub use lock::{Lock, Package, Pin, Role};
@@ -65,6 +67,8 @@ pub struct Kernels {
     options: Options,
     /// Whether the suites that are left out have been named already.
     warned: AtomicBool,
+    /// What this has obtained: no run prunes it as long as these are open.
+    held: Mutex<Vec<File>>,
 }
 
 /// A kernel that can be used now.
@@ -140,6 +144,7 @@ impl Kernels {
             cache: cache.to_owned(),
             options,
             warned: AtomicBool::new(false),
+            held: Mutex::default(),
         })
     }
 
@@ -201,8 +206,7 @@ impl Kernels {
         }
     }
 
-    /// Removes from the cache what no entry of the lock names, but not what a process is fetching just now.
-    /// Kernels that a run is using are not protected.
+    /// Removes from the cache what no entry of the lock names, but not what a run is fetching or using just now.
     ///
     /// # Errors
     /// Something cannot be removed.

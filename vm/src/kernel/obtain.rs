@@ -1,7 +1,10 @@
 //! From a spec to files: the lock first, then the cache, then the mirror, and only then Debian's indexes.
 
 use std::fs;
+use std::panic::resume_unwind;
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
+use std::thread;
 
 use super::apt::Apt;
 use super::debian::{self, Offer};
@@ -13,12 +16,36 @@ use super::local;
 use super::lock::Pin;
 use super::mirror::Mirror;
 use super::spec::Spec;
-use super::store::Stored;
+use super::store::{Store, Stored};
 use super::{Kernel, Kernels, Source};
 use crate::event::{Event, Observer};
 
+/// Kernels to fetch at a time: enough to fill the line while others are unpacked.
+const FETCHES: usize = 4;
+
 impl Kernels {
-    /// Gives the kernel that a spec names, downloading what is missing.
+    /// Gives the kernels that these specs name, in their order; downloads several at a time.
+    pub fn obtain_all(&self, specs: &[Spec], observer: &dyn Observer) -> Vec<Result<Kernel, Error>> {
+        let queue = Mutex::new(specs.iter().enumerate());
+        let next = || queue.lock().ok()?.next();
+        let obtain_some = || {
+            let mut obtained = Vec::new();
+            while let Some((place, spec)) = next() {
+                obtained.push((place, self.obtain(spec, observer)));
+            }
+            obtained
+        };
+        let mut obtained: Vec<_> = thread::scope(|scope| {
+            let threads = FETCHES.min(specs.len());
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(obtain_some)).collect();
+            let joined = threads.into_iter().map(thread::ScopedJoinHandle::join);
+            joined.flat_map(|part| part.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        });
+        obtained.sort_by_key(|(place, _)| *place);
+        obtained.into_iter().map(|(_, kernel)| kernel).collect()
+    }
+
+    /// Gives the kernel that a spec names, downloading what is missing. Nobody prunes it as long as `self` lives.
     ///
     /// A pinned kernel that is cached takes milliseconds and writes nothing. Where the mirror has dropped a pinned
     /// kernel, the newest of its series is taken with a warning.
@@ -34,7 +61,13 @@ impl Kernels {
             }
             Spec::Path(path) => self.obtain_local(spec, &local::find(path)?),
             Spec::Series(_) | Spec::Release(_) | Spec::Candidate => {
-                let stored = self.obtain_packaged(spec, observer)?;
+                // Again, if another run has pruned it just now.
+                let stored = loop {
+                    let stored = self.obtain_packaged(spec, observer)?;
+                    if self.hold(&self.store(), &stored) {
+                        break stored;
+                    }
+                };
                 let source = Source::Image {
                     image: stored.image(),
                     config: stored.config(),
@@ -47,7 +80,13 @@ impl Kernels {
     }
 
     fn obtain_local(&self, spec: &Spec, found: &local::LocalImage) -> Result<Kernel, Error> {
-        let modules = found.modules(&self.module_store(), self.cancel())?;
+        let store = self.module_store();
+        let modules = loop {
+            let modules = found.modules(&store, self.cancel())?;
+            if modules.as_ref().is_none_or(|stored| self.hold(&store, stored)) {
+                break modules;
+            }
+        };
         let id = found.id(modules.as_ref())?;
         let source = Source::Image {
             image: found.image.clone(),
@@ -55,6 +94,15 @@ impl Kernels {
             modules: modules.map(|stored| stored.modules()).unwrap_or_default(),
         };
         Ok(Kernel { spec: spec.to_string(), release: found.release.clone(), version: None, source, id })
+    }
+
+    /// Keeps a folder of the cache from being pruned; says whether it was still there.
+    fn hold(&self, store: &Store, stored: &Stored) -> bool {
+        let Some(lock) = store.hold(stored) else { return false };
+        if let Ok(mut held) = self.held.lock() {
+            held.push(lock);
+        }
+        true
     }
 
     fn obtain_packaged(&self, spec: &Spec, observer: &dyn Observer) -> Result<Stored, Error> {

@@ -1,10 +1,12 @@
 //! The cache: one folder for each kernel, complete by construction.
 //!
 //! A folder is filled aside and renamed, so that one which is there is whole. A lock file for each key makes sure that
-//! only one process fills it; the system releases it with its holder, however that ends.
+//! only one process fills it; the system releases it with its holder, however that ends. Who uses a folder holds a shared
+//! lock on its record, so that nobody prunes it meanwhile; that writes nothing.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
@@ -98,6 +100,17 @@ impl Store {
         whole.then_some(stored)
     }
 
+    /// Keeps a folder from being pruned as long as the result lives; `None` if it has been pruned already.
+    pub(super) fn hold(&self, stored: &Stored) -> Option<File> {
+        let path = stored.folder.join(RECORD);
+        let file = File::open(&path).ok()?;
+        // It fails where the file system knows no locks: then nothing holds anything.
+        let _ = file.lock_shared();
+        // A prune that was faster has removed the very file that is locked now.
+        let same = fs::metadata(&path).ok()?.ino() == file.metadata().ok()?.ino();
+        same.then_some(file)
+    }
+
     /// All that is kept.
     pub(super) fn all(&self) -> Vec<Stored> {
         self.names().iter().filter(|name| !name.starts_with('.')).filter_map(|key| self.get(key)).collect()
@@ -118,7 +131,7 @@ impl Store {
         Ok(Work { store: self, key: key.to_owned(), folder, _lock: lock })
     }
 
-    /// Removes what `keep` does not name, and all that is half made and nobody's; gives names and bytes.
+    /// Removes what `keep` does not name and nobody holds, and all that is half made and nobody's; gives names and bytes.
     pub(super) fn prune(&self, keep: &[String]) -> Result<Vec<(PathBuf, u64)>, Error> {
         let mut removed = Vec::new();
         for name in self.names() {
@@ -143,16 +156,22 @@ impl Store {
         }
     }
 
-    /// Removes a folder unless a process is at work on its key; gives its bytes.
+    /// Removes a folder unless a process is at work on its key or uses it; gives its bytes.
     fn remove(&self, name: &str, key: &str) -> Result<Option<u64>, Error> {
-        let path = self.root.join(format!("{LOCK}{key}"));
-        let file = file_lock::open(&path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
-        }
+        let lock_path = self.root.join(format!("{LOCK}{key}"));
+        let lock = file_lock::open(&lock_path)?;
         let folder = self.root.join(name);
+        let record_path = folder.join(RECORD);
+        // What has no record is not used.
+        let record = File::open(&record_path).ok();
+        let locks = [(Some(&lock), &lock_path), (record.as_ref(), &record_path)];
+        for (file, path) in locks.into_iter().filter_map(|(file, path)| Some((file?, path))) {
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(Error::io("lock", path)(error)),
+            }
+        }
         let bytes = size_of(&folder);
         discard(&folder)?;
         Ok(Some(bytes))
@@ -303,102 +322,5 @@ fn size_of(folder: &Path) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    use std::sync::atomic::Ordering;
-
-    static NEVER: AtomicBool = AtomicBool::new(false);
-
-    fn fill(store: &Store, key: &str) -> Stored {
-        let work = store.begin(key, &NEVER, || {}).unwrap();
-        fs::write(work.downloads().unwrap().join("x.deb"), "deb").unwrap();
-        let mut filling = work.start().unwrap();
-        filling.image(&b"image"[..]).unwrap();
-        filling.config(&b"config"[..]).unwrap();
-        filling.modules(&[Module { name: "virtio".into(), content: b"elf".to_vec() }]).unwrap();
-        filling.finish("6.1.9", Some("6.1.9-1")).unwrap()
-    }
-
-    #[test]
-    fn what_was_put_in_comes_out_and_downloads_are_dropped() {
-        let root = tempfile::tempdir().unwrap();
-        let store = Store::new(root.path().join("kernels"));
-        assert!(store.get("6.1.9-aa").is_none());
-        fill(&store, "6.1.9-aa");
-        let stored = store.get("6.1.9-aa").unwrap();
-        assert_eq!(fs::read(stored.image()).unwrap(), b"image");
-        assert_eq!(fs::read(stored.config().unwrap()).unwrap(), b"config");
-        assert!(stored.modules()[0].ends_with("modules/00-virtio.ko") && stored.modules()[0].is_file());
-        assert_eq!(stored.record.bytes, 5 + 6 + 3, "of image, config and module");
-        assert_eq!(store.names(), [".lock-6.1.9-aa", "6.1.9-aa"]);
-    }
-
-    #[test]
-    fn what_is_half_made_is_not_believed_and_replaced() {
-        let root = tempfile::tempdir().unwrap();
-        let store = Store::new(root.path().into());
-        {
-            let work = store.begin("6.1.9-aa", &NEVER, || {}).unwrap();
-            work.start().unwrap().image(&b"half"[..]).unwrap();
-        }
-        assert!(store.get("6.1.9-aa").is_none() && store.all().is_empty());
-        fill(&store, "6.1.9-aa");
-        // A removal that was cut short, a person's, an older hooklab's.
-        let record = root.path().join("6.1.9-aa").join(RECORD);
-        for damage in
-            ["", "{}", &fs::read_to_string(&record).unwrap().replace("\"schema\": 1", "\"schema\": 0")]
-        {
-            fs::write(&record, damage).unwrap();
-            assert!(store.get("6.1.9-aa").is_none(), "{damage}");
-        }
-        assert_eq!(fs::read(fill(&store, "6.1.9-aa").image()).unwrap(), b"image");
-        fs::remove_file(store.get("6.1.9-aa").unwrap().image()).unwrap();
-        assert!(store.get("6.1.9-aa").is_none());
-    }
-
-    #[test]
-    fn one_key_is_filled_by_one_at_a_time() {
-        let root = tempfile::tempdir().unwrap();
-        let store = Store::new(root.path().into());
-        let work = store.begin("a", &NEVER, || panic!("nobody else is here")).unwrap();
-        let cancel = AtomicBool::new(false);
-        let second = store.begin("a", &cancel, || cancel.store(true, Ordering::Relaxed));
-        assert!(matches!(second, Err(Error::Cancelled)));
-        store.begin("b", &NEVER, || panic!("another key is free")).unwrap();
-        drop(work);
-        store.begin("a", &NEVER, || panic!("it is free again")).unwrap();
-    }
-
-    #[test]
-    fn prune_keeps_what_is_named_and_what_is_in_the_making() {
-        let root = tempfile::tempdir().unwrap();
-        let store = Store::new(root.path().into());
-        for key in ["keep", "drop"] {
-            fill(&store, key);
-        }
-        let busy = store.begin("busy", &NEVER, || {}).unwrap();
-        busy.downloads().unwrap();
-        store.begin("left", &NEVER, || {}).unwrap().downloads().unwrap();
-        let removed = store.prune(&["keep".to_owned()]).unwrap();
-        let names: Vec<_> =
-            removed.iter().map(|(path, _)| path.file_name().unwrap().to_str().unwrap()).collect();
-        assert_eq!(names, [".work-left", "drop"]);
-        assert!(removed[1].1 > 14);
-        assert!(store.get("keep").is_some() && store.get("drop").is_none());
-        assert!(root.path().join(".work-busy").exists());
-    }
-
-    #[test]
-    fn only_old_leftovers_are_swept() {
-        let root = tempfile::tempdir().unwrap();
-        let store = Store::new(root.path().into());
-        for (key, age) in [("old", STALE * 2), ("new", Duration::ZERO)] {
-            store.begin(key, &NEVER, || {}).unwrap().downloads().unwrap();
-            let folder = File::open(root.path().join(format!("{WORK}{key}"))).unwrap();
-            folder.set_modified(SystemTime::now() - age).unwrap();
-        }
-        store.sweep();
-        assert!(!root.path().join(".work-old").exists() && root.path().join(".work-new").exists());
-    }
-}
+#[path = "store_tests.rs"]
+mod tests;

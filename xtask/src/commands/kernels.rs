@@ -4,7 +4,7 @@ use anyhow::Result;
 use comfy_table::{ContentArrangement, Table, presets};
 use hooklab_vm::kernel::{Change, Kernels as Store, Spec, Standing, Verdict};
 
-use super::{failed_to, obtain, open_kernels};
+use super::{failed_to, open_kernels};
 use crate::cli::{KernelOptions, Kernels, KernelsCommand};
 use crate::exit::Exit;
 use crate::lab::Lab;
@@ -88,12 +88,21 @@ fn check(kernels: &Store, only: &[Spec]) -> Result<Exit> {
 fn fetch(lab: &Lab, kernels: &Store, specs: &[Spec]) -> Result<Exit> {
     let specs = if specs.is_empty() { kernels.all() } else { specs.to_vec() };
     let reporter = report::live(false);
-    let fetched = obtain(lab, kernels, &specs, reporter.as_ref())?;
+    let fetched = kernels.obtain_all(&specs, reporter.as_ref());
     drop(reporter);
-    for kernel in fetched {
-        out!("{:<8} {}", kernel.spec, kernel.release);
+    lab.check_interrupt()?;
+    let mut exit = Exit::Success;
+    for (spec, kernel) in specs.iter().zip(fetched) {
+        match kernel {
+            Ok(kernel) => out!("{:<8} {}", kernel.spec, kernel.release),
+            // The others are there all the same.
+            Err(error) => {
+                out!("{:<8} not fetched", spec.to_string());
+                exit = Exit::from_error(&failed_to(error));
+            }
+        }
     }
-    Ok(Exit::Success)
+    Ok(exit)
 }
 
 fn prune(kernels: &Store) -> Result<Exit> {

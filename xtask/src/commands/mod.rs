@@ -39,10 +39,7 @@ fn failed_to(error: impl Display) -> anyhow::Error {
 
 /// Gets kernels ready to be booted; an interrupt is no error of theirs.
 fn obtain(lab: &Lab, kernels: &Kernels, specs: &[Spec], observer: &dyn Observer) -> Result<Vec<Kernel>> {
-    let obtain = |spec| {
-        let kernel = kernels.obtain(spec, observer);
-        lab.check_interrupt()?;
-        kernel.map_err(failed_to)
-    };
-    specs.iter().map(obtain).collect()
+    let obtained = kernels.obtain_all(specs, observer);
+    lab.check_interrupt()?;
+    obtained.into_iter().map(|kernel| kernel.map_err(failed_to)).collect()
 }

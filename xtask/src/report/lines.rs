@@ -1,5 +1,6 @@
 //! Plain lines, for pipes and logs: one for each thing that happens.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::sync::Mutex;
 
@@ -12,23 +13,23 @@ use crate::selection::Name;
 /// Prints lines: results to standard output, all else to standard error.
 pub(crate) struct Lines {
     results: bool,
-    step: Mutex<String>,
+    steps: Mutex<HashSet<String>>,
 }
 
 impl Lines {
     /// With `results`, tests and kernels are printed as well as the work that leads to them.
     pub(crate) fn new(results: bool) -> Self {
-        Self { results, step: Mutex::default() }
+        Self { results, steps: Mutex::default() }
     }
 
-    /// A step is printed once: builds report each crate, downloads each chunk.
+    /// A step is printed once: builds report each crate, downloads each chunk, and several go on side by side.
     fn step(&self, text: &str) {
         let headline = text.split(':').next().unwrap_or_default().to_owned();
-        if let Ok(mut last) = self.step.lock()
-            && *last != headline
+        if let Ok(mut steps) = self.steps.lock()
+            && !steps.contains(&headline)
         {
             err!("{headline}");
-            *last = headline;
+            steps.insert(headline);
         }
     }
 
