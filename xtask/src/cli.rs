@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use hooklab_vm::accel::Choice;
-use hooklab_vm::kernel::Spec;
+use hooklab_vm::kernel::{Selector, Spec};
 
 /// Runs eBPF programs that hook system calls on real kernels, in QEMU, without root.
 #[derive(Debug, Parser)]
@@ -46,9 +46,17 @@ pub(crate) enum Command {
     Bench(Bench),
 }
 
-/// A kernel spec, with an error that reads well after clap's own words.
-fn spec(text: &str) -> Result<Spec, String> {
+/// Kernels, with an error that reads well after clap's own words.
+fn kernels(text: &str) -> Result<Selector, String> {
     text.parse().map_err(|error| format!("failed to {error}"))
+}
+
+/// One kernel.
+fn spec(text: &str) -> Result<Spec, String> {
+    match kernels(text)? {
+        Selector::One(spec) => Ok(spec),
+        several => Err(format!("`{several}` means several kernels: name one")),
+    }
 }
 
 /// What may be done to this machine to make the lab work.
@@ -90,6 +98,7 @@ pub(crate) struct KernelOptions {
 Examples:
   cargo xtask vm-test                              the default kernels, every test
   cargo xtask vm-test -k 5.10 -k 6.12              these two series
+  cargo xtask vm-test -k lts -k \">=7.1\"            the long-term ones and those from 7.1 on
   cargo xtask vm-test -k ~/linux/arch/x86/boot/bzImage -l aya filter
                                                    aya's filter tests on a kernel of your own
   sudo -E env PATH=\"$PATH\" cargo xtask vm-test -k host
@@ -99,10 +108,11 @@ pub(crate) struct VmTest {
     /// Run only tests whose name contains one of these
     #[arg(value_name = "FILTER")]
     pub(crate) filters: Vec<String>,
-    /// A kernel: a series (6.12), an exact release (6.12.117), a path to a vmlinuz or bzImage, a kernel build
-    /// tree, or "host" (the running kernel); may be repeated
-    #[arg(short, long = "kernel", value_name = "SPEC", value_parser = spec, conflicts_with = "all")]
-    pub(crate) kernels: Vec<Spec>,
+    /// A kernel: a series (6.12), an exact release (6.12.117), "rc", a path to a vmlinuz or bzImage, a kernel
+    /// build tree, or "host" (the running kernel); or several: "lts", "newest", a range (">=6.1, <7"); may be
+    /// repeated
+    #[arg(short, long = "kernel", value_name = "SPEC", value_parser = kernels, conflicts_with = "all")]
+    pub(crate) kernels: Vec<Selector>,
     /// Every kernel in vm/kernels.toml
     #[arg(long)]
     pub(crate) all: bool,
@@ -185,17 +195,17 @@ pub(crate) enum KernelsCommand {
         /// Write nothing: say which pins are behind or gone, and exit with 1 if any is
         #[arg(long)]
         check: bool,
-        /// Only this one; may be repeated
-        #[arg(long, value_name = "SPEC", value_parser = spec)]
-        series: Vec<Spec>,
+        /// Only these (a series, "rc", "lts", "newest", a range); may be repeated
+        #[arg(long, value_name = "SPEC", value_parser = kernels)]
+        series: Vec<Selector>,
         #[command(flatten)]
         options: KernelOptions,
     },
     /// Fill the cache
     Fetch {
-        /// Series or releases; all in vm/kernels.toml if none is given
-        #[arg(value_name = "SPEC", value_parser = spec)]
-        kernels: Vec<Spec>,
+        /// Series, releases, words or ranges, as vm-test takes them; all in vm/kernels.toml if none is given
+        #[arg(value_name = "SPEC", value_parser = kernels)]
+        kernels: Vec<Selector>,
         #[command(flatten)]
         options: KernelOptions,
     },
@@ -212,9 +222,10 @@ Examples:
 
 This is plain virtme-ng. It needs a kernel with virtiofs or 9p built in: of Debian's cloud kernels, those from 6.12 on. The host's files come by virtiofs: the first use builds virtiofsd, in the cache folder, unless the system has it.")]
 pub(crate) struct Shell {
-    /// A kernel: a series, an exact release, a path, or a build tree
-    #[arg(short, long, value_name = "SPEC", value_parser = spec)]
-    pub(crate) kernel: Spec,
+    /// A kernel: a series, an exact release, "rc", a path, or a build tree; of several ("lts", "newest", a range) the
+    /// last
+    #[arg(short, long, value_name = "SPEC", value_parser = kernels)]
+    pub(crate) kernel: Selector,
     /// A command to run instead of a shell
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
@@ -265,8 +276,8 @@ mod tests {
                 let Some(words) = line.trim_start_matches("$ ").strip_prefix("cargo xtask ") else {
                     continue;
                 };
-                let words = words.split(" #").next().unwrap_or_default().split_whitespace();
-                let parsed = Cli::try_parse_from(["cargo xtask"].into_iter().chain(words));
+                let words = shell_words::split(words.split(" #").next().unwrap_or_default()).unwrap();
+                let parsed = Cli::try_parse_from(["cargo xtask".to_owned()].into_iter().chain(words));
                 assert!(parsed.is_ok(), "{}: {line}: {}", page.display(), parsed.unwrap_err());
                 found += 1;
             }

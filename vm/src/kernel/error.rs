@@ -15,6 +15,14 @@ pub enum Error {
         /// The specs that exist.
         known: Vec<String>,
     },
+    /// A range or a word that none of the lab's kernels fits.
+    #[error("find kernels for `{selector}`: there are {}", known.join(", "))]
+    NoneSelected {
+        /// What was asked for.
+        selector: String,
+        /// The versions that there are.
+        known: Vec<String>,
+    },
     /// A release of a supported series that Debian's suites do not offer (any more).
     #[error("find kernel {spec} in Debian's suites: the newest of its series there are {}", list(available))]
     NotOffered {

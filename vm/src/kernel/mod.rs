@@ -21,6 +21,7 @@ mod mirror;
 mod module;
 mod obtain;
 mod relock;
+mod selector;
 mod series;
 mod spec;
 mod store;
@@ -35,6 +36,7 @@ use std::sync::{Arc, Mutex};
 pub use error::Error;
 pub use lock::{Lock, Package, Pin, Role};
 pub use relock::{Change, Standing, Verdict};
+pub use selector::{ParseSelectorError, Selector};
 pub use series::{Archive, Catalog, Debian, Supported};
 pub use spec::{ParseSpecError, Series, Spec};
 

@@ -5,6 +5,7 @@ use super::debian::{self, Offer};
 use super::error::Error;
 use super::index::Index;
 use super::lock::{Lock, Pin, Role};
+use super::selector::Selector;
 use super::spec::Spec;
 use crate::event::{Event, Observer};
 
@@ -60,7 +61,7 @@ impl Kernels {
     ///
     /// # Errors
     /// `only` has an unknown one; no index can be had; the lock cannot be written.
-    pub fn lock(&mut self, only: &[Spec], observer: &dyn Observer) -> Result<Vec<Change>, Error> {
+    pub fn lock(&mut self, only: &[Selector], observer: &dyn Observer) -> Result<Vec<Change>, Error> {
         let wanted = self.chosen(only)?;
         let (index, offers) = self.fresh_offers(observer)?;
         let (mut pins, mut changes) = (Vec::new(), Vec::new());
@@ -89,7 +90,7 @@ impl Kernels {
     ///
     /// # Errors
     /// `only` has an unknown one; no index can be had.
-    pub fn check(&self, only: &[Spec], observer: &dyn Observer) -> Result<Vec<Standing>, Error> {
+    pub fn check(&self, only: &[Selector], observer: &dyn Observer) -> Result<Vec<Standing>, Error> {
         let wanted = self.chosen(only)?;
         let (index, offers) = self.fresh_offers(observer)?;
         wanted.iter().map(|spec| self.standing(spec, &index, &offers)).collect()
@@ -127,12 +128,16 @@ impl Kernels {
     }
 
     /// The kernels of `only`, or all; an unknown one is refused.
-    fn chosen(&self, only: &[Spec]) -> Result<Vec<Spec>, Error> {
+    fn chosen(&self, only: &[Selector]) -> Result<Vec<Spec>, Error> {
         let all = self.all();
-        if let Some(unknown) = only.iter().find(|spec| !all.contains(spec)) {
-            return Err(self.unknown(unknown));
+        if only.is_empty() {
+            return Ok(all);
         }
-        Ok(if only.is_empty() { all } else { only.to_vec() })
+        let chosen = self.select_all(only)?;
+        match chosen.iter().find(|spec| !all.contains(spec)) {
+            Some(unknown) => Err(self.unknown(unknown)),
+            None => Ok(chosen),
+        }
     }
 
     fn fresh_offers(&self, observer: &dyn Observer) -> Result<(Index, Vec<Offer>), Error> {

@@ -1,4 +1,4 @@
-//! Kernel specs: what a user writes after `--kernel`.
+//! Kernel specs: the names of single kernels.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,7 @@ impl TryFrom<String> for Series {
     }
 }
 
-/// What a user can ask for. New ways to name kernels (ranges, `lts`) get variants of their own.
+/// One kernel, by the name that a user gives it. Words and ranges that mean several are [`super::Selector`]s.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Spec {
@@ -164,10 +164,7 @@ impl fmt::Display for Spec {
 
 /// A text that names no kernel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "understand the kernel `{spec}`: give a series (6.12), a release (6.12.117), the path of a vmlinuz or bzImage, \
-     a kernel build tree, or `host`"
-)]
+#[error("understand the kernel `{spec}`")]
 pub struct ParseSpecError {
     /// The text.
     pub spec: String,

@@ -306,6 +306,34 @@ fn prune_removes_what_the_lock_does_not_name() {
 }
 
 #[test]
+fn ranges_and_words_select_among_the_kernels_of_the_catalog() {
+    let mut lab = Lab::new();
+    lab.pin_old();
+    lab.pins[0].version = "6.1.9-1".into();
+    let kernels = lab.kernels(|_| {});
+    let select = |text: &str| -> Result<Vec<String>, Error> {
+        let selected = kernels.select(&text.parse().unwrap())?;
+        Ok(selected.iter().map(Spec::to_string).collect())
+    };
+    for (selector, expected) in [
+        ("*", &["6.1", "7.3"][..]),
+        (">=6.1.9, <7", &["6.1"]),
+        ("~6.1", &["6.1"]),
+        (">6.1", &["7.3"]),
+        ("lts", &["6.1"]),
+        ("newest", &["7.3"]),
+        ("9.99", &["9.99"]),
+    ] {
+        assert_eq!(select(selector).unwrap(), expected, "{selector}");
+    }
+    let message = select(">=6.1.10, <7").unwrap_err().to_string();
+    assert_eq!(message, "find kernels for `>=6.1.10, <7`: there are 6.1.9, 7.3.0");
+    let several = ["newest", "7.3", "6.1"].map(|text| text.parse().unwrap());
+    let selected = kernels.select_all(&several).unwrap();
+    assert_eq!(selected, ["7.3".parse().unwrap(), "6.1".parse().unwrap()]);
+}
+
+#[test]
 fn prune_spares_what_a_run_uses() {
     let mut lab = Lab::new();
     lab.pin_old();

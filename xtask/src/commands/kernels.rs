@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use comfy_table::{ContentArrangement, Table, presets};
-use hooklab_vm::kernel::{Change, Kernels as Store, Spec, Standing, Verdict};
+use hooklab_vm::kernel::{Change, Kernels as Store, Selector, Standing, Verdict};
 
 use super::{failed_to, open_kernels};
 use crate::cli::{KernelOptions, Kernels, KernelsCommand};
@@ -51,7 +51,7 @@ fn list(kernels: &Store) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-fn lock(mut kernels: Store, only: &[Spec]) -> Result<Exit> {
+fn lock(mut kernels: Store, only: &[Selector]) -> Result<Exit> {
     let reporter = report::live(false);
     let changes = kernels.lock(only, reporter.as_ref()).map_err(failed_to)?;
     drop(reporter);
@@ -66,7 +66,7 @@ fn lock(mut kernels: Store, only: &[Spec]) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-fn check(kernels: &Store, only: &[Spec]) -> Result<Exit> {
+fn check(kernels: &Store, only: &[Selector]) -> Result<Exit> {
     let reporter = report::live(false);
     let standings = kernels.check(only, reporter.as_ref()).map_err(failed_to)?;
     drop(reporter);
@@ -85,8 +85,11 @@ fn check(kernels: &Store, only: &[Spec]) -> Result<Exit> {
     Ok(if stale { Exit::TestsFailed } else { Exit::Success })
 }
 
-fn fetch(lab: &Lab, kernels: &Store, specs: &[Spec]) -> Result<Exit> {
-    let specs = if specs.is_empty() { kernels.all() } else { specs.to_vec() };
+fn fetch(lab: &Lab, kernels: &Store, wanted: &[Selector]) -> Result<Exit> {
+    let specs = match wanted {
+        [] => kernels.all(),
+        wanted => kernels.select_all(wanted).map_err(failed_to)?,
+    };
     let reporter = report::live(false);
     let fetched = kernels.obtain_all(&specs, reporter.as_ref());
     drop(reporter);

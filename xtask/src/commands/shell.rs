@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use hooklab_vm::accel::Accelerator;
 use hooklab_vm::compose::Tools;
-use hooklab_vm::kernel::{Source, Spec};
+use hooklab_vm::kernel::{Selector, Source, Spec};
 
 use super::{accelerate, failed_to, open_kernels};
 use crate::cli::Shell;
@@ -20,15 +20,17 @@ use crate::{build, report};
 impl Shell {
     /// Becomes virtme-ng.
     pub(crate) fn run(&self, lab: &Lab) -> Result<Exit> {
-        if self.kernel == Spec::Host {
+        if self.kernel == Selector::One(Spec::Host) {
             return Err(UsageError("the running kernel has a shell already: yours".into()).into());
         }
         let kernels = open_kernels(lab, &self.kernel_options)?;
-        kernels.resolve(&self.kernel).map_err(failed_to)?;
+        let spec =
+            kernels.select(&self.kernel).map_err(failed_to)?.pop().context("failed to find a kernel")?;
+        kernels.resolve(&spec).map_err(failed_to)?;
         let live = report::live(false);
         let observer = live.as_ref();
         setup::ensure(lab, Purpose::Shell, &self.setup, observer)?;
-        let kernel = kernels.obtain(&self.kernel, observer).map_err(failed_to)?;
+        let kernel = kernels.obtain(&spec, observer).map_err(failed_to)?;
         let Source::Image { image, config, .. } = &kernel.source else {
             return Err(UsageError("the running kernel has a shell already: yours".into()).into());
         };

@@ -79,18 +79,11 @@ impl VmTest {
 
     /// What the user wants to run on; wrong or unknown specs end the command before anything is made.
     fn specs(&self, kernels: &Kernels) -> Result<Vec<Spec>> {
-        let mut specs = match (&self.all, self.kernels.is_empty()) {
+        let specs = match (&self.all, self.kernels.is_empty()) {
             (true, _) => kernels.all(),
             (false, true) => kernels.defaults(),
-            (false, false) => self.kernels.clone(),
+            (false, false) => kernels.select_all(&self.kernels).map_err(failed_to)?,
         };
-        let mut seen = Vec::new();
-        specs.retain(|spec| {
-            !seen.contains(spec) && {
-                seen.push(spec.clone());
-                true
-            }
-        });
         for spec in &specs {
             kernels.resolve(spec).map_err(failed_to)?;
         }
