@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use crate::support::{Xtask, root};
 
 #[test]
@@ -16,13 +18,38 @@ fn list_shows_each_series_and_that_none_is_cached() {
 }
 
 #[test]
-fn the_workflow_tests_each_series() {
-    let stdout = Xtask::new(&["kernels", "list"]).ends_with(0).stdout;
-    let series: Vec<String> =
-        stdout.lines().skip(1).map(|line| format!("{:?}", line.split_whitespace().next().unwrap())).collect();
+fn the_list_as_json_is_one_line_and_says_what_the_table_says() {
+    let table = Xtask::new(&["kernels", "list"]).ends_with(0).stdout;
+    let json = Xtask::new(&["kernels", "list", "--format", "json"]).ends_with(0).stdout;
+    assert_eq!(json.lines().count(), 1);
+    let kernels: Value = serde_json::from_str(&json).unwrap();
+    let listed = kernels.as_array().unwrap().iter().map(|kernel| {
+        let field = |name: &str| kernel[name].as_str().unwrap().to_owned();
+        [field("spec"), field("release"), field("version")]
+    });
+    let rows = table.lines().skip(1).map(|line| {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        [(); 3].map(|()| words.next().unwrap())
+    });
+    assert_eq!(listed.collect::<Vec<_>>(), rows.collect::<Vec<_>>());
+}
+
+/// The workflow's matrix is what `kernels list --format json` prints: here is seen that it still asks for that, with
+/// words that there are, and uses a field that there is.
+#[test]
+fn the_workflow_makes_its_matrix_from_the_lock() {
     let workflow = fs::read_to_string(root().join(".github/workflows/ci.yml")).unwrap();
-    let matrix = format!("kernel: [{}]", series.join(", "));
-    assert!(workflow.contains(&matrix), "the workflow's matrix is not {matrix}");
+    for needed in [
+        "kernels=$(cargo xtask kernels list --format json)",
+        "kernels: ${{ steps.plan.outputs.kernels }}",
+        "kernel: ${{ fromJSON(needs.plan.outputs.kernels) }}",
+        "KERNEL: ${{ matrix.kernel.spec }}",
+    ] {
+        assert!(workflow.contains(needed), "the workflow lacks {needed}");
+    }
+    let json = Xtask::new(&["kernels", "list", "--format", "json"]).ends_with(0).stdout;
+    let kernels: Value = serde_json::from_str(&json).unwrap();
+    assert!(kernels.as_array().unwrap().iter().all(|kernel| kernel["spec"].is_string()));
 }
 
 #[test]

@@ -6,5 +6,6 @@
 mod kernels;
 #[cfg(feature = "lab")]
 mod real;
+mod report;
 mod support;
 mod usage;

@@ -22,6 +22,8 @@ fn help_of_vm_test_has_examples() {
 #[case::no_time(&["vm-test", "--timeout", "0"], "0 is not in 1..")]
 #[case::accelerator(&["vm-test", "--accel", "xen"], "none of auto, kvm, tcg")]
 #[case::both_ways(&["vm-test", "--yes", "--no-install"], "cannot be used with")]
+#[case::no_shard(&["vm-test", "--shard", "3/2"], "I from 1 to N")]
+#[case::empty_shard(&["vm-test", "-k", "6.12", "--shard", "2/2"], "shard 2/2 is empty")]
 #[case::no_command(&["frobnicate"], "unrecognized subcommand")]
 fn a_wrong_command_line_exits_with_2(#[case] words: &[&str], #[case] said: &str) {
     let stderr = Xtask::new(words).ends_with(2).stderr;

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use hooklab_vm::accel::Choice;
 use hooklab_vm::kernel::{Selector, Spec};
+
+use crate::shard::Shard;
 
 /// Runs eBPF programs that hook system calls on real kernels, in QEMU, without root.
 #[derive(Debug, Parser)]
@@ -44,6 +46,8 @@ pub(crate) enum Command {
     Shell(Shell),
     /// Measure the lab against plain virtme-ng, as ratios within one run
     Bench(Bench),
+    /// Work with the JSON reports of vm-test
+    Report(Report),
 }
 
 /// Kernels, with an error that reads well after clap's own words.
@@ -116,6 +120,9 @@ pub(crate) struct VmTest {
     /// Every kernel in vm/kernels.toml
     #[arg(long)]
     pub(crate) all: bool,
+    /// Only the I-th of N parts of these kernels, the same however they are ordered
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
     /// Only tests of this loader, leaving out those that are not one loader's own; may be repeated
     #[arg(short, long = "loader", value_name = "NAME")]
     pub(crate) loaders: Vec<String>,
@@ -188,8 +195,12 @@ pub(crate) struct Kernels {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KernelsCommand {
-    /// Show each supported series, what it is pinned to, and whether that is in the cache
-    List,
+    /// Show each supported kernel, what it is pinned to, and whether that is in the cache
+    List {
+        /// A table for a person, or JSON on one line, as the matrix of a CI wants it
+        #[arg(long, value_name = "NAME", default_value = "text")]
+        format: ListFormat,
+    },
     /// Pin every kernel to the newest version that the mirror offers, in vm/kernels.lock
     Lock {
         /// Write nothing: say which pins are behind or gone, and exit with 1 if any is
@@ -211,6 +222,57 @@ pub(crate) enum KernelsCommand {
     },
     /// Remove from the cache what vm/kernels.lock does not name
     Prune,
+}
+
+/// How `kernels list` shows them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    Text,
+    Json,
+}
+
+/// Work with the JSON reports of vm-test
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    #[command(subcommand)]
+    pub(crate) command: ReportCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReportCommand {
+    /// Join the reports of several runs into one, and show and judge it as vm-test would
+    Merge(Merge),
+}
+
+/// Join the reports of several runs into one
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask report merge 1.json 2.json --json all.json
+  cargo xtask report merge --all --format markdown results/*.json >> $GITHUB_STEP_SUMMARY")]
+pub(crate) struct Merge {
+    /// Reports that `vm-test --json` wrote, of different kernels
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) reports: Vec<PathBuf>,
+    /// Expect every kernel in vm/kernels.toml: one without a report is an error of the lab
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// How to show it
+    #[arg(long, value_name = "NAME", default_value = "text")]
+    pub(crate) format: ReportFormat,
+    /// Write the joined results to this file as JSON
+    #[arg(long, value_name = "PATH")]
+    pub(crate) json: Option<PathBuf>,
+    /// Write the joined results to this file as JUnit XML
+    #[arg(long, value_name = "PATH")]
+    pub(crate) junit: Option<PathBuf>,
+}
+
+/// How `report merge` shows the results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    Text,
+    Markdown,
 }
 
 /// Open a shell on a kernel, with the host's files read-only

@@ -11,6 +11,7 @@ mod lab;
 mod report;
 mod selection;
 mod setup;
+mod shard;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,7 @@ fn run(lab: &Lab, command: Command) -> Result<Exit> {
         Command::Kernels(command) => command.run(lab),
         Command::Shell(command) => command.run(lab),
         Command::Bench(command) => command.run(lab),
+        Command::Report(command) => command.run(lab),
     };
     // What an interrupt made fail is no failure of its own.
     if done.is_err() {

@@ -33,6 +33,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
+use serde::Serialize;
+
 pub use error::Error;
 pub use lock::{Lock, Package, Pin, Role};
 pub use relock::{Change, Standing, Verdict};
@@ -105,7 +107,7 @@ pub enum Source {
 }
 
 /// What is known of a spec without downloading anything.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Listing {
     /// The spec.
     pub spec: String,

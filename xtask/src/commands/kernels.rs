@@ -5,7 +5,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use hooklab_vm::kernel::{Change, Kernels as Store, Selector, Standing, Verdict};
 
 use super::{failed_to, open_kernels};
-use crate::cli::{KernelOptions, Kernels, KernelsCommand};
+use crate::cli::{KernelOptions, Kernels, KernelsCommand, ListFormat};
 use crate::exit::Exit;
 use crate::lab::Lab;
 use crate::report;
@@ -14,7 +14,13 @@ impl Kernels {
     /// Carries out one of the four.
     pub(crate) fn run(&self, lab: &Lab) -> Result<Exit> {
         match &self.command {
-            KernelsCommand::List => list(&open_kernels(lab, &KernelOptions::default())?),
+            KernelsCommand::List { format } => {
+                let kernels = open_kernels(lab, &KernelOptions::default())?;
+                match format {
+                    ListFormat::Text => list(&kernels),
+                    ListFormat::Json => list_json(&kernels),
+                }
+            }
             KernelsCommand::Lock { check: true, series, options } => {
                 check(&open_kernels(lab, options)?, series)
             }
@@ -48,6 +54,12 @@ fn list(kernels: &Store) -> Result<Exit> {
     for line in table.lines() {
         out!("{}", line.trim_end());
     }
+    Ok(Exit::Success)
+}
+
+/// One line, so that a shell can put it into a variable.
+fn list_json(kernels: &Store) -> Result<Exit> {
+    out!("{}", serde_json::to_string(&kernels.list())?);
     Ok(Exit::Success)
 }
 

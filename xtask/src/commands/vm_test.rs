@@ -65,7 +65,8 @@ impl VmTest {
         drop(live);
         // What was found out before an interrupt is worth nothing as a verdict.
         lab.check_interrupt()?;
-        self.conclude(lab, &collector.summary(accelerator, begin.elapsed(), stopped), &snapshots)
+        let summary = collector.summary(accelerator, begin.elapsed(), stopped);
+        self.conclude(lab, &Summary { shard: self.shard, ..summary }, &snapshots)
     }
 
     /// Files that could not be read or written in the end are better told of now.
@@ -83,6 +84,10 @@ impl VmTest {
             (true, _) => kernels.all(),
             (false, true) => kernels.defaults(),
             (false, false) => kernels.select_all(&self.kernels).map_err(failed_to)?,
+        };
+        let specs = match self.shard {
+            Some(shard) => shard.part_of(specs)?,
+            None => specs,
         };
         for spec in &specs {
             kernels.resolve(spec).map_err(failed_to)?;

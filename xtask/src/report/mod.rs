@@ -3,6 +3,8 @@
 pub(crate) mod json;
 pub(crate) mod junit;
 pub(crate) mod lines;
+pub(crate) mod markdown;
+pub(crate) mod merge;
 pub(crate) mod progress;
 pub(crate) mod snapshots;
 pub(crate) mod summary;

@@ -6,22 +6,29 @@ use std::time::Duration;
 
 use hooklab_vm::accel::Accelerator;
 use hooklab_vm::event::{Event, Observer, Outcome, Start};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
 use crate::selection::Name;
+use crate::shard::Shard;
+
+/// Of the form of the JSON report; a report with another one is of another hooklab.
+pub(crate) const SCHEMA: u32 = 1;
 
 /// All results of one run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Summary {
     pub(crate) schema: u32,
+    /// Which part of the kernels this is, if not all; of merged ones none.
+    #[serde(default)]
+    pub(crate) shard: Option<Shard>,
     pub(crate) accelerator: Accelerator,
     pub(crate) wall_seconds: f64,
     pub(crate) kernels: Vec<Kernel>,
 }
 
 /// One kernel's results.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Kernel {
     pub(crate) spec: String,
     pub(crate) release: Option<String>,
@@ -39,7 +46,7 @@ pub(crate) struct Kernel {
 
 impl Kernel {
     /// Before anything is known of it.
-    fn unknown(spec: &str) -> Self {
+    pub(crate) fn unknown(spec: &str) -> Self {
         Self {
             spec: spec.to_owned(),
             release: None,
@@ -56,7 +63,7 @@ impl Kernel {
 }
 
 /// How a kernel did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum KernelOutcome {
     Passed,
@@ -66,7 +73,7 @@ pub(crate) enum KernelOutcome {
 }
 
 /// One test on one kernel.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Cell {
     pub(crate) name: String,
     pub(crate) loader: Option<String>,
@@ -140,7 +147,7 @@ impl Collector {
                 kernels.push(self.finish(kernel, stopped));
             }
         }
-        Summary { schema: 1, accelerator, wall_seconds: round(wall), kernels }
+        Summary { schema: SCHEMA, shard: None, accelerator, wall_seconds: round(wall), kernels }
     }
 
     fn finish(&self, mut kernel: Kernel, stopped: bool) -> Kernel {

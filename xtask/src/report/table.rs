@@ -1,6 +1,6 @@
 //! The table at the end: kernels down, loaders across, then a paragraph for each failure.
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle, presets};
 use console::style;
 use hooklab_vm::console::printable;
 use hooklab_vm::event::{Outcome, Start};
@@ -31,9 +31,22 @@ pub(crate) fn indented(text: &str) -> String {
 
 /// The table, as text.
 pub(crate) fn table(summary: &Summary) -> String {
+    lines(&grid(summary, presets::NOTHING))
+}
+
+/// The table, as Markdown.
+pub(crate) fn markdown(summary: &Summary) -> String {
+    lines(&grid(summary, presets::ASCII_MARKDOWN))
+}
+
+fn lines(table: &Table) -> String {
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+fn grid(summary: &Summary, style: TableStyle) -> Table {
     let columns = columns(summary);
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(style).set_content_arrangement(ContentArrangement::Disabled);
     let mut header = vec!["KERNEL".to_owned(), "RELEASE".to_owned(), "START".to_owned()];
     header.extend(columns.iter().map(|column| column.clone().unwrap_or_else(|| "other".into())));
     header.extend(["TIME".to_owned(), "RESULT".to_owned()]);
@@ -51,7 +64,7 @@ pub(crate) fn table(summary: &Summary) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    table
 }
 
 /// The loaders that have tests, and at last the tests that are no one loader's.
@@ -88,26 +101,35 @@ fn result(kernel: &Kernel) -> String {
     .to_string()
 }
 
-/// A paragraph for each kernel that is in error, and each test that did not pass.
-pub(crate) fn failures(summary: &Summary) -> String {
-    let mut text = String::new();
+/// Each kernel that is in error, and each test that did not pass: what it is, and why.
+pub(crate) fn complaints(summary: &Summary) -> Vec<(Complaint, &str)> {
+    let mut complaints = Vec::new();
     for kernel in &summary.kernels {
-        if let Some(error) = &kernel.error {
-            text.push_str(&format!(
-                "\n{} {}\n{}\n",
-                style("ERROR").red().bold(),
-                kernel.spec,
-                indented(error)
-            ));
-        }
+        let error = kernel.error.as_deref();
+        complaints.extend(error.map(|error| (Complaint { word: "ERROR", what: kernel.spec.clone() }, error)));
         for cell in kernel.tests.iter().filter(|cell| !cell.is_fine()) {
-            let word = style(outcome_word(cell.outcome)).red().bold();
-            text.push_str(&format!("\n{word} {} on {}\n", cell.title(), kernel.spec));
-            text.push_str(&indented(cell.message.as_deref().unwrap_or_default()));
-            text.push('\n');
+            let what = format!("{} on {}", cell.title(), kernel.spec);
+            let complaint = Complaint { word: outcome_word(cell.outcome), what };
+            complaints.push((complaint, cell.message.as_deref().unwrap_or_default()));
         }
     }
-    text
+    complaints
+}
+
+/// The headline of something that went wrong.
+pub(crate) struct Complaint {
+    /// How it went wrong.
+    pub(crate) word: &'static str,
+    /// The kernel, or the test and the kernel.
+    pub(crate) what: String,
+}
+
+/// A paragraph for each of [`complaints`].
+pub(crate) fn failures(summary: &Summary) -> String {
+    let paragraph = |(Complaint { word, what }, message): (Complaint, &str)| {
+        format!("\n{} {what}\n{}\n", style(word).red().bold(), indented(message))
+    };
+    complaints(summary).into_iter().map(paragraph).collect()
 }
 
 /// The last line.

@@ -1,0 +1,81 @@
+//! `cargo xtask report merge`, on reports as `vm-test --json` writes them.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::support::Xtask;
+
+/// A report with one kernel and one test on it.
+fn write(folder: &Path, name: &str, spec: &str, outcome: &str) -> String {
+    let failed = outcome == "failed";
+    let message = failed.then_some("thread 'a' panicked:\n```\n| left\n```");
+    let report = json!({
+        "schema": 1, "accelerator": "tcg", "wall_seconds": 2.5,
+        "kernels": [{
+            "spec": spec, "release": format!("{spec}.9-amd64"), "start": "boot", "outcome": outcome, "error": null,
+            "boot_seconds": 1.5, "wall_seconds": 2.0, "starts": 1, "not_run": 0, "a_field_of_tomorrow": [1, 2],
+            "tests": [{
+                "name": "filter::one_pid", "loader": "aya", "program": "minimal-c", "outcome": outcome,
+                "seconds": 0.25, "message": message,
+            }],
+        }],
+    });
+    let path = folder.join(name);
+    fs::write(&path, report.to_string()).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn reports_become_one_with_the_outcome_of_the_worst() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (new, old) =
+        (write(scratch.path(), "a", "7.3", "failed"), write(scratch.path(), "b", "6.1", "passed"));
+    let json = scratch.path().join("all.json");
+    let words = ["report", "merge", &new, &old, "--json", json.to_str().unwrap()];
+    insta::assert_snapshot!(Xtask::new(&words).ends_with(1).stdout);
+    let joined: Value = serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();
+    let specs = joined["kernels"].as_array().unwrap().iter().map(|kernel| kernel["spec"].as_str().unwrap());
+    assert_eq!(specs.collect::<Vec<_>>(), ["6.1", "7.3"]);
+    // What was joined can be joined.
+    let again = Xtask::new(&["report", "merge", json.to_str().unwrap()]).ends_with(1).stdout;
+    assert!(again.ends_with("\n1 passed, 1 failed\n"), "{again}");
+    Xtask::new(&["report", "merge", &old]).ends_with(0);
+}
+
+#[test]
+fn markdown_is_a_table_and_a_block_for_each_failure() {
+    let scratch = tempfile::tempdir().unwrap();
+    let report = write(scratch.path(), "a", "7.3", "failed");
+    let words = ["report", "merge", "--format", "markdown", &report];
+    insta::assert_snapshot!(Xtask::new(&words).ends_with(1).stdout);
+}
+
+#[test]
+fn a_kernel_without_a_report_is_an_error_where_all_are_expected() {
+    let scratch = tempfile::tempdir().unwrap();
+    let report = write(scratch.path(), "a", "7.3", "passed");
+    let stdout = Xtask::new(&["report", "merge", "--all", &report]).ends_with(3).stdout;
+    assert!(stdout.contains("ERROR 6.12\n    there is no report of it\n"), "{stdout}");
+    assert!(!stdout.contains("ERROR 7.3"), "{stdout}");
+}
+
+#[test]
+fn what_cannot_be_joined_is_refused_by_name() {
+    let scratch = tempfile::tempdir().unwrap();
+    let report = write(scratch.path(), "a", "7.3", "passed");
+    let stderr = Xtask::new(&["report", "merge", &report, &report]).ends_with(2).stderr;
+    assert!(stderr.contains("kernel 7.3 is in two reports"), "{stderr}");
+    let stderr = Xtask::new(&["report", "merge", &report, "/no/such.json"]).ends_with(3).stderr;
+    assert!(stderr.contains("failed to read the report /no/such.json"), "{stderr}");
+    let broken = scratch.path().join("broken.json").display().to_string();
+    let schema_2 = r#"{"schema": 2}"#;
+    for (content, said) in
+        [("{", "EOF"), ("{}", "no report"), (schema_2, "2, not 1"), (r#"{"schema": 1}"#, "missing")]
+    {
+        fs::write(&broken, content).unwrap();
+        let stderr = Xtask::new(&["report", "merge", &broken]).ends_with(3).stderr;
+        assert!(stderr.contains("broken.json") && stderr.contains(said), "{stderr}");
+    }
+}
