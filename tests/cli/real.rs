@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::lab::spawn;
+use crate::support::lab::{machines, spawn};
 use crate::support::{Xtask, root};
 
 /// A test that each loader has.
@@ -41,7 +41,7 @@ fn an_unknown_loader_or_a_filter_that_leaves_nothing_exits_with_2() {
 fn the_reports_say_what_ran() {
     let scratch = tempfile::tempdir().unwrap();
     let [json, junit] = ["out.json", "out.xml"].map(|name| scratch.path().join(name).display().to_string());
-    let words = ["vm-test", "-k", "6.12", ONE, "--json", &json, "--junit", &junit];
+    let words = ["vm-test", "-k", "6.12", "--fresh", ONE, "--json", &json, "--junit", &junit];
     let stdout = Xtask::with_kernels(&words).ends_with(0).stdout;
     assert!(stdout.ends_with("\n2 passed, 0 failed\n"), "{stdout}");
 
@@ -101,14 +101,6 @@ fn in_mid_run(temporary: &Path) -> Child {
 
 fn pid(child: &Child) -> Pid {
     Pid::from_raw(child.id().cast_signed())
-}
-
-/// Processes whose command line names the folder: QEMUs whose initramfs is in it.
-fn machines(folder: &Path) -> usize {
-    let needle = folder.display().to_string();
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
-    lines.filter(|line| String::from_utf8_lossy(line).contains(&needle)).count()
 }
 
 #[test]

@@ -81,6 +81,8 @@ pub(crate) fn path_without(program: &str, scratch: &Path) -> PathBuf {
 pub(crate) mod lab {
     //! For runs that boot guests: these use the user's own cache, so that kernels come once.
 
+    use std::fs;
+    use std::path::Path;
     use std::process::Stdio;
 
     use super::{Xtask, root};
@@ -92,8 +94,20 @@ pub(crate) mod lab {
         }
     }
 
+    /// QEMUs that a run with this temporary folder has started, and that have not ended.
+    pub(crate) fn machines(temporary: &Path) -> usize {
+        let variable = format!("TMPDIR={}", temporary.display());
+        let is_ours = |process: &Path| {
+            let program = fs::read_link(process.join("exe")).unwrap_or_default();
+            let environment = fs::read(process.join("environ")).unwrap_or_default();
+            program.to_string_lossy().contains("/qemu-system-")
+                && environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
+        };
+        fs::read_dir("/proc").unwrap().flatten().filter(|process| is_ours(&process.path())).count()
+    }
+
     /// The same, as a process to talk to while it runs.
-    pub(crate) fn spawn(words: &[&str], temporary: &std::path::Path) -> std::process::Child {
+    pub(crate) fn spawn(words: &[&str], temporary: &Path) -> std::process::Child {
         std::process::Command::new(env!("CARGO"))
             .arg("xtask")
             .args(words)

@@ -1,7 +1,7 @@
 //! Children that do not outlive us.
 
 use std::io;
-use std::os::unix::net::UnixStream;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -11,11 +11,11 @@ use nix::sys::signal::Signal;
 use nix::unistd::{getpid, getppid};
 
 /// Has the kernel send `signal` to the child when the thread that starts it ends, however that ends; so a child
-/// is started by a thread that outlives it. The child inherits `kept`, under the same number.
-pub(crate) fn die_with_us(command: &mut Command, signal: Signal, kept: Option<UnixStream>) {
+/// is started by a thread that outlives it. The child inherits `kept`, under the same numbers.
+pub(crate) fn die_with_us(command: &mut Command, signal: Signal, kept: Vec<OwnedFd>) {
     let parent = getpid();
     let prepare = move || {
-        if let Some(kept) = &kept {
+        for kept in &kept {
             fcntl(kept, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
         set_pdeathsig(signal)?;

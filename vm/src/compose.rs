@@ -10,14 +10,11 @@ use sha2::{Digest, Sha256};
 use crate::accel::Accelerator;
 use crate::store;
 
-/// Stands in a composed command line for the folder with a machine's initramfs.
-const FOLDER: &str = "HOOKLAB-FOLDER";
+/// Stands in a composed command line for the descriptor of a machine's initramfs.
+const INITRAMFS: &str = "HOOKLAB-INITRAMFS";
 
 /// Stands in a composed command line for the descriptor that is the host's end of the protocol's port.
 const PORT: &str = "HOOKLAB-PORT";
-
-/// Name of the initramfs in a machine's folder.
-pub(crate) const INITRAMFS: &str = "initramfs";
 
 /// Memory of a guest, in MiB.
 pub const MEMORY_MIB: u32 = 256;
@@ -55,21 +52,73 @@ pub struct Tools {
     pub qemu_version: String,
 }
 
-/// A command line of QEMU with places left for a machine's folder and the descriptor of its port.
+/// A command line of QEMU with places left for what differs from one start to the next.
 #[derive(Debug, Clone)]
 pub struct Composed {
     words: Vec<String>,
+    /// Changes with virtme-ng, QEMU, the kernel, and what was asked for.
+    identity: String,
+    accelerator: Accelerator,
+}
+
+/// What a machine is started with: descriptors that QEMU inherits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Descriptors {
+    /// A socket: the other end of the port.
+    pub(crate) port: RawFd,
+    /// A socket: the other end of the monitor.
+    pub(crate) monitor: RawFd,
+    /// A file of [`MEMORY_MIB`]: the guest's memory.
+    pub(crate) memory: RawFd,
+    /// A file: what the kernel unpacks. A machine that waits for a saved state needs none.
+    pub(crate) initramfs: Option<RawFd>,
+    /// Whether the guest's writes stay with the process, so that the file can serve others.
+    pub(crate) private: bool,
 }
 
 impl Composed {
-    /// The command that starts the machine whose initramfs is in `folder`, its port connected to the socket `port`.
-    pub(crate) fn command(&self, folder: &Path, port: RawFd) -> Command {
-        let (folder, port) = (folder.display().to_string(), port.to_string());
-        let mut words = self.words.iter().map(|word| word.replace(FOLDER, &folder).replace(PORT, &port));
+    /// The command that starts the machine; without an initramfs, one that waits for a state to load.
+    pub(crate) fn command(&self, with: Descriptors) -> Command {
+        let port = with.port.to_string();
+        let initramfs = with.initramfs.map(|initramfs| format!("/dev/fd/{initramfs}"));
+        let mut words = self.words.iter().filter_map(|word| match &initramfs {
+            Some(path) => Some(word.replace(INITRAMFS, path).replace(PORT, &port)),
+            None if word == "-initrd" || word == INITRAMFS => None,
+            None => Some(word.replace(PORT, &port)),
+        });
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words);
+        let (memory, monitor) = (with.memory, with.monitor);
+        let share = if with.private { "off" } else { "on" };
+        command
+            .arg("-object")
+            .arg(format!(
+                "memory-backend-file,id=memory,size={MEMORY_MIB}M,mem-path=/dev/fd/{memory},share={share}"
+            ))
+            .args(["-machine", "memory-backend=memory"])
+            .args(["-chardev", &format!("socket,id=monitor,fd={monitor}")])
+            .args(["-mon", "chardev=monitor,mode=control"]);
+        if with.initramfs.is_none() {
+            command.args(["-incoming", "defer"]);
+        }
         command
     }
+
+    /// All that makes this machine what it is, but for its initramfs.
+    pub(crate) fn identity(&self) -> String {
+        let processor = match self.accelerator {
+            // A guest under KVM has adapted itself to the processor it booted on.
+            Accelerator::Kvm => processor(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
+            Accelerator::Tcg => String::new(),
+        };
+        format!("{} {:?} {MEMORY_MIB} {processor}", self.identity, self.words)
+    }
+}
+
+/// What `/proc/cpuinfo` says of the first processor, without what changes while it runs.
+fn processor(cpuinfo: &str) -> String {
+    let first = cpuinfo.split("\n\n").next().unwrap_or_default();
+    first.lines().filter(|line| !line.starts_with("cpu MHz")).collect::<Vec<_>>().join("\n")
 }
 
 /// Asks virtme-ng for a machine with the kernel `image`, or finds the answer it gave last time below `cache`.
@@ -99,14 +148,14 @@ pub fn compose(
             answer
         }
     };
-    Ok(Composed { words: adapt(answer, accelerator) })
+    Ok(Composed { words: adapt(answer, accelerator), identity: name, accelerator })
 }
 
 /// What virtme-ng is asked for: one vCPU, since threads of TCG race with the kernel's own code patching; neither
 /// microvm nor virtiofs, since such a machine could not be saved.
 fn arguments(image: &Path, accelerator: Accelerator) -> Vec<String> {
     let devices = format!(
-        "-initrd {FOLDER}/{INITRAMFS} -chardev socket,id=hooklab,fd={PORT} \
+        "-initrd {INITRAMFS} -chardev socket,id=hooklab,fd={PORT} \
          -device virtio-serial-pci,id=hooklab-bus \
          -device virtserialport,bus=hooklab-bus.0,chardev=hooklab,name={}",
         hooklab_protocol::PORT_NAME
@@ -208,24 +257,31 @@ mod tests {
         -device virtio-serial-pci -device virtserialport,name=virtme.stdin,chardev=stdin \
         -kernel /k/vmlinuz -append 'virtme_hostname=v nr_open=1 console=ttyS0 panic=-1 rootfstype=9p ro \
         loglevel=7 rdinit=/init quiet init=/venv/virtme-ng-init' -initrd /proc/self/fd/4 \
-        -initrd HOOKLAB-FOLDER/initramfs -chardev socket,id=hooklab,fd=HOOKLAB-PORT \
+        -initrd HOOKLAB-INITRAMFS -chardev socket,id=hooklab,fd=HOOKLAB-PORT \
         -device virtio-serial-pci,id=hooklab-bus -device virtserialport,bus=hooklab-bus.0,name=hooklab";
 
     #[test]
     fn what_is_for_virtme_is_left_out_and_the_rest_stays_in_order() {
         let composed = shell_words::split(COMPOSED).unwrap();
         let words = adapt(composed, Accelerator::Kvm);
+        let machine = Composed { words, identity: String::new(), accelerator: Accelerator::Kvm };
+        let line = |initramfs, private| {
+            let with = Descriptors { port: 7, monitor: 8, memory: 9, initramfs, private };
+            let command = machine.command(with);
+            command.get_args().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+        };
+        let begin = "-name virtme-ng -m 256M -machine accel=kvm -no-reboot -serial chardev:console \
+                     -chardev file,id=console,path=/proc/self/fd/2 -kernel /k/vmlinuz \
+                     -append console=ttyS0 panic=-1 rdinit=/init quiet";
+        let end = "-chardev socket,id=hooklab,fd=7 -device virtio-serial-pci,id=hooklab-bus \
+                   -device virtserialport,bus=hooklab-bus.0,name=hooklab";
+        let memory = "-object memory-backend-file,id=memory,size=256M,mem-path=/dev/fd/9";
+        let monitor = "-machine memory-backend=memory -chardev socket,id=monitor,fd=8 \
+                       -mon chardev=monitor,mode=control";
         assert_eq!(
-            Composed { words }
-                .command(Path::new("/run/x"), 7)
-                .get_args()
-                .collect::<Vec<_>>()
-                .join(" ".as_ref()),
-            "-name virtme-ng -m 256M -machine accel=kvm -no-reboot -serial chardev:console \
-             -chardev file,id=console,path=/proc/self/fd/2 -kernel /k/vmlinuz \
-             -append console=ttyS0 panic=-1 rdinit=/init quiet -initrd /run/x/initramfs \
-             -chardev socket,id=hooklab,fd=7 -device virtio-serial-pci,id=hooklab-bus \
-             -device virtserialport,bus=hooklab-bus.0,name=hooklab"
+            line(Some(5), false),
+            format!("{begin} -initrd /dev/fd/5 {end} {memory},share=on {monitor}")
         );
+        assert_eq!(line(None, true), format!("{begin} {end} {memory},share=off {monitor} -incoming defer"));
     }
 }

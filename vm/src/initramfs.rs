@@ -10,28 +10,25 @@ use cpio::newc::{Builder, ModeFileType, trailer};
 const EXECUTABLE: u32 = 0o755;
 const DEVICE: u32 = 0o600;
 
-/// Why an initramfs could not be written.
+/// Why an initramfs could not be made.
 #[derive(Debug, thiserror::Error)]
-#[error("write the initramfs: {what}: {source}")]
+#[error("make the initramfs: {what}: {source}")]
 pub struct Error {
     what: String,
     source: io::Error,
 }
 
-/// Writes the archive to `target`: an uncompressed cpio in the "newc" format, which every kernel takes
-/// (kernel documentation, "initramfs buffer format"). The modules are loaded in the order given.
+/// The archive: an uncompressed cpio in the "newc" format, which every kernel takes (kernel documentation,
+/// "initramfs buffer format"). The modules are loaded in the order given.
 ///
 /// # Errors
-/// If a file cannot be read or `target` cannot be written.
-pub fn write(agent: &Path, modules: &[PathBuf], target: &Path) -> Result<(), Error> {
-    let failed = |path: &Path| {
-        let what = path.display().to_string();
-        move |source| Error { what, source }
-    };
+/// If a file cannot be read.
+pub fn make(agent: &Path, modules: &[PathBuf]) -> Result<Vec<u8>, Error> {
+    let read =
+        |path: &Path| fs::read(path).map_err(|source| Error { what: path.display().to_string(), source });
     let mut archive = Vec::new();
-    let read = |path: &Path| fs::read(path).map_err(failed(path));
     compose(&mut archive, &read(agent)?, modules, read)?;
-    fs::write(target, archive).map_err(failed(target))
+    Ok(archive)
 }
 
 fn compose(

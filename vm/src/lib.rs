@@ -1,7 +1,8 @@
 //! Boots Linux kernels in QEMU and runs static test binaries in them.
 //!
-//! [`kernel`] finds kernels, [`compose`] and [`machine`] make and drive a machine, [`run`] judges what happens in
-//! it, [`accel`] settles on an accelerator. All of them tell what they do through [`event`]; none of them prints.
+//! [`kernel`] finds kernels, [`compose`] and [`machine`] make and drive a machine, [`saved`] keeps what need not boot
+//! again, [`run`] judges what happens in a machine, [`accel`] settles on an accelerator. All of them tell what they do
+//! through [`event`]; none of them prints.
 
 pub mod accel;
 pub mod binary;
@@ -14,5 +15,6 @@ pub mod kernel;
 pub mod machine;
 pub mod payload;
 pub mod run;
+pub mod saved;
 mod scratch;
 mod store;

@@ -25,7 +25,8 @@ Exit codes:
   130  interrupted
 
 Environment:
-  HOOKLAB_CACHE            folder for kernels and tools; your cache folder's hooklab/ without it
+  HOOKLAB_CACHE            folder for kernels, tools and saved machines; your cache folder's hooklab/ without it
+  HOOKLAB_SAVED_MIB        most room for saved machines, in MiB; 4096 without it
   HOOKLAB_MIRROR           a Debian mirror, where the host's own apt sources name none
   HOOKLAB_SECURITY_MIRROR  its security archive, if not at the same URL with -security appended
   NO_COLOR                 no colours";
@@ -129,9 +130,16 @@ pub(crate) struct VmTest {
     /// Run the tests of this static libtest binary instead of the lab's own
     #[arg(long, value_name = "PATH", conflicts_with = "bless")]
     pub(crate) binary: Option<PathBuf>,
-    /// Machines at a time; where there are fewer kernels, several share a kernel's tests
-    #[arg(short, long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub(crate) jobs: u16,
+    /// Machines at a time; where there are fewer kernels, several share a kernel's tests [default: as many as there
+    /// are processors, if there is memory for them]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) jobs: Option<u16>,
+    /// Boot every machine: neither resume saved ones nor save any
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Run each test on a pristine machine of its own
+    #[arg(long)]
+    pub(crate) isolate: bool,
     /// What runs the guest's instructions: auto, kvm or tcg
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub(crate) accel: Choice,

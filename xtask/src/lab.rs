@@ -5,9 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
+use hooklab_vm::saved::Store;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::exit::Interrupted;
+use crate::exit::{Interrupted, UsageError};
+
+/// Room for saved machines, in MiB: each takes about 90.
+const SAVED_MIB: u32 = 4096;
 
 /// What every command needs to know.
 pub(crate) struct Lab {
@@ -46,6 +50,17 @@ impl Lab {
     /// What the lab makes for itself in the target folder.
     pub(crate) fn scratch(&self) -> PathBuf {
         self.target.join("hooklab")
+    }
+
+    /// Where saved machines are, and how much room they may take.
+    pub(crate) fn saved(&self) -> Result<Store> {
+        let mib = match std::env::var("HOOKLAB_SAVED_MIB").ok().filter(|value| !value.is_empty()) {
+            None => SAVED_MIB,
+            Some(value) => value.parse::<u32>().map_err(|_| {
+                UsageError(format!("HOOKLAB_SAVED_MIB is {value:?}: it must be a number of MiB"))
+            })?,
+        };
+        Ok(Store::new(&self.cache, u64::from(mib) << 20))
     }
 
     /// An error once the user has interrupted the run.

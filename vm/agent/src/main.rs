@@ -9,6 +9,7 @@ mod guest;
 mod output;
 mod process;
 mod session;
+mod wake;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use hooklab_protocol::{self as protocol, PAYLOAD_VARIABLE, Report, Request, Run};
+use hooklab_protocol::{self as protocol, PAYLOAD_VARIABLE, Report, Request, Run, Wake};
 
 use crate::Error;
 use crate::collect::Collector;
 use crate::process::Processes;
+use crate::wake;
 
 /// What the agent may clear away after a test.
 #[derive(Debug, Clone, Copy)]
@@ -26,19 +27,21 @@ pub(crate) struct Session<R: Read, W: Write> {
     from: BufReader<R>,
     to: W,
     folder: PathBuf,
+    scope: Scope,
     processes: Processes,
+    collector: Option<Collector>,
 }
 
 impl<R: Read, W: Write> Session<R, W> {
     /// Payloads will go into `folder`.
     pub(crate) fn new(from: R, to: W, folder: PathBuf, scope: Scope) -> Result<Self, Error> {
         let from = BufReader::with_capacity(256 << 10, from);
-        Ok(Self { from, to, folder, processes: Processes::new(scope)? })
+        Ok(Self { from, to, folder, scope, processes: Processes::new(scope)?, collector: None })
     }
 
     /// Says hello and serves until told to power off, or until the host is gone.
     pub(crate) fn serve(&mut self) -> Result<(), Error> {
-        self.report(&Report::Hello { protocol: protocol::VERSION, release: release()? })?;
+        self.hello()?;
         loop {
             let request = match protocol::receive(&mut self.from) {
                 Ok(request) => request,
@@ -47,21 +50,35 @@ impl<R: Read, W: Write> Session<R, W> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            match request {
+            let served = match request {
                 Request::PowerOff => return Ok(()),
-                Request::Run(run) => {
-                    if let Err(error) = self.run(&run) {
-                        self.report(&Report::Problem { message: error.to_string() })?;
-                        return Err(error);
-                    }
-                }
+                Request::Wake(wake) => self.wake(&wake),
+                Request::Load { bytes } => self.take_payload(bytes),
+                Request::Run(run) => self.run(&run),
+            };
+            if let Err(error) = served {
+                self.report(&Report::Problem { message: error.to_string() })?;
+                return Err(error);
             }
         }
     }
 
+    fn hello(&mut self) -> Result<(), Error> {
+        self.report(&Report::Hello { protocol: protocol::VERSION, release: release()? })
+    }
+
+    fn wake(&mut self, wake: &Wake) -> Result<(), Error> {
+        // The running kernel was not asleep.
+        if let Scope::Machine = self.scope {
+            wake::set_right(wake)?;
+        }
+        self.hello()
+    }
+
     fn run(&mut self, run: &Run) -> Result<(), Error> {
-        self.take_payload(run.payload_bytes)?;
-        let mut collector = run.collect.as_ref().map(|folder| Collector::new(self.folder.join(folder)));
+        let new = || run.collect.as_ref().map(|folder| Collector::new(self.folder.join(folder)));
+        // Kept from one run to the next: what was sent is sent once.
+        let mut collector = self.collector.take().or_else(new);
         for test in &run.tests {
             self.report(&Report::Started { test: test.clone() })?;
             let mut command = self.command(run, test);
@@ -76,6 +93,7 @@ impl<R: Read, W: Write> Session<R, W> {
                 output: ended.output,
             })?;
         }
+        self.collector = collector;
         self.report(&Report::Done)
     }
 
@@ -85,7 +103,7 @@ impl<R: Read, W: Write> Session<R, W> {
         archive.unpack(&self.folder).map_err(Error::system("unpack the payload"))?;
         // The archive's end marker may be followed by padding.
         io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(Error::system("take in the payload"))?;
-        Ok(())
+        self.report(&Report::Loaded)
     }
 
     /// The flags of libtest are those of `rustc --test` binaries (the rustc book, "Tests").

@@ -1,6 +1,6 @@
 //! The words that host and agent exchange over one byte stream, and how they are framed.
 //!
-//! A frame is a 32-bit little-endian length and that many bytes of JSON. One request, [`Request::Run`], is
+//! A frame is a 32-bit little-endian length and that many bytes of JSON. One request, [`Request::Load`], is
 //! followed by raw bytes: the payload, an uncompressed tar archive. The guest is not trusted: whoever reads a
 //! frame names the longest one it will take.
 
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Version of the protocol; host and agent must speak the same.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Name of the virtio-serial port that carries the protocol (`/sys/class/virtio-ports/*/name` in the guest).
 pub const PORT_NAME: &str = "hooklab";
@@ -27,21 +27,38 @@ pub const PAYLOAD_MTIME: u64 = 1;
 /// Environment variable that tells a test where the payload was unpacked.
 pub const PAYLOAD_VARIABLE: &str = "HOOKLAB_PAYLOAD";
 
+/// Random bytes for a machine that wakes: the size of the kernel's ChaCha20 key (Linux, `drivers/char/random.c`).
+pub const ENTROPY_BYTES: usize = 32;
+
 /// What the host asks of the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Request {
-    /// Take in the payload that follows this frame, then run tests from it, one after the other.
+    /// The machine was asleep, on disk: set right what it must not have inherited, and say hello again.
+    Wake(Wake),
+    /// Take in the payload that follows this frame.
+    Load {
+        /// Length in bytes of the payload.
+        bytes: u64,
+    },
+    /// Run tests from the payload, one after the other.
     Run(Run),
     /// Switch the machine off.
     PowerOff,
 }
 
+/// What a machine cannot know that was asleep.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wake {
+    /// The time of day: seconds since the epoch, and nanoseconds on top of them.
+    pub time: (i64, i64),
+    /// Random bytes, since all machines resumed from one state would otherwise draw the same ones.
+    pub entropy: [u8; ENTROPY_BYTES],
+}
+
 /// A list of tests and how to run them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
-    /// Length in bytes of the payload that follows the frame.
-    pub payload_bytes: u64,
     /// The libtest binary, relative to the payload.
     pub binary: String,
     /// Names of the tests, exactly as the binary lists them.
@@ -59,13 +76,15 @@ pub struct Run {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Report {
-    /// The agent is up.
+    /// The agent is up, or awake.
     Hello {
         /// The agent's [`VERSION`].
         protocol: u32,
         /// What `uname -r` prints.
         release: String,
     },
+    /// The payload is in.
+    Loaded,
     /// A test began.
     Started {
         /// Its name.

@@ -23,7 +23,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// The tool is not there or cannot be started; `package` is what has it.
 pub(super) fn spawn(command: &mut Command, package: &'static str) -> Result<Child, Error> {
     command.env("LC_ALL", "C").stdin(Stdio::null());
-    child::die_with_us(command, Signal::SIGTERM, None);
+    child::die_with_us(command, Signal::SIGTERM, Vec::new());
     command.spawn().map_err(|source| failed(command, package, source))
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::error::Error;
 
 /// Waits for a lock; another process that has it is waited for until it ends or `cancel` is set.
-pub(super) fn wait(path: &Path, cancel: &AtomicBool, waiting: impl FnOnce()) -> Result<File, Error> {
+pub(crate) fn wait(path: &Path, cancel: &AtomicBool, waiting: impl FnOnce()) -> Result<File, Error> {
     let file = open(path)?;
     let mut waiting = Some(waiting);
     loop {

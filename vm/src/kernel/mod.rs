@@ -11,7 +11,7 @@ mod debian;
 mod download;
 mod error;
 mod fetch;
-mod file_lock;
+pub(crate) mod file_lock;
 mod hash;
 mod image;
 mod index;

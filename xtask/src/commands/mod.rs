@@ -4,6 +4,7 @@ mod accelerate;
 mod bench;
 mod build;
 mod kernels;
+mod machines;
 mod report;
 mod setup;
 mod shell;

@@ -1,9 +1,6 @@
 //! `cargo xtask vm-test`: the main job.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -13,10 +10,10 @@ use hooklab_vm::compose::{self, Composed, Tools};
 use hooklab_vm::event::Observer;
 use hooklab_vm::kernel::{Kernel, Kernels, Source, Spec};
 use hooklab_vm::machine::Plan;
-use hooklab_vm::run::{self, Job};
+use hooklab_vm::run::{self, Campaign, Isolation, Job};
 use sha2::{Digest, Sha256};
 
-use super::{accelerate, failed_to, obtain, open_kernels};
+use super::{accelerate, failed_to, machines, obtain, open_kernels};
 use crate::build::{self, Artifacts, SNAPSHOTS, TEST_BINARY, WORKSPACE};
 use crate::cli::VmTest;
 use crate::exit::{Exit, UsageError};
@@ -61,7 +58,7 @@ impl VmTest {
         let expected = tests.iter().map(|test| (test.name.clone(), test.ignored)).collect();
         let (collector, snapshots) = (Collector::new(names, expected), Snapshots::default());
         let fanout = Fanout(vec![observer, &collector, &snapshots]);
-        let stopped = self.run_all(lab, &ready, &artifacts, &payload, &tests, &fanout);
+        let stopped = self.run_all(lab, &ready, &artifacts, &payload, &tests, &fanout)?;
         drop(live);
         // What was found out before an interrupt is worth nothing as a verdict.
         lab.check_interrupt()?;
@@ -89,6 +86,12 @@ impl VmTest {
             Some(shard) => shard.part_of(specs)?,
             None => specs,
         };
+        if self.isolate && specs.contains(&Spec::Host) {
+            return Err(UsageError(
+                "the running kernel cannot be had anew for each test: --isolate needs a machine".into(),
+            )
+            .into());
+        }
         for spec in &specs {
             kernels.resolve(spec).map_err(failed_to)?;
         }
@@ -153,60 +156,25 @@ impl VmTest {
         payload: &[u8],
         tests: &[Test],
         observer: &Fanout<'_>,
-    ) -> bool {
-        let queue: Mutex<VecDeque<&Ready>> = Mutex::new(ready.iter().collect());
-        // Fewer kernels than jobs: each gets several machines. The running kernel cannot be had twice.
-        let share = (usize::from(self.jobs) / ready.len().max(1)).max(1);
-        let stop = Arc::new(AtomicBool::new(false));
-        let over = || stop.load(Ordering::Relaxed) || lab.cancelled.load(Ordering::Relaxed);
-        std::thread::scope(|scope| {
-            for _ in 0..usize::from(self.jobs).min(ready.len()) {
-                scope.spawn(|| {
-                    while let Some(ready) = queue.lock().ok().and_then(|mut queue| queue.pop_front()) {
-                        if over() {
-                            return;
-                        }
-                        let machines = if ready.composed.is_some() { share } else { 1 };
-                        let fail_fast = self.fail_fast.then(|| Arc::clone(&stop));
-                        let job = self.job(lab, ready, artifacts, payload, tests);
-                        run::run(&Job { machines, fail_fast, ..job }, observer);
-                    }
-                });
-            }
-        });
-        stop.load(Ordering::Relaxed)
-    }
-
-    fn job<'a>(
-        &self,
-        lab: &Lab,
-        ready: &'a Ready,
-        artifacts: &'a Artifacts,
-        payload: &'a [u8],
-        tests: &[Test],
-    ) -> Job<'a> {
-        let plan = match (&ready.composed, &ready.kernel.source) {
-            (Some(composed), Source::Image { modules, .. }) => {
-                Plan::Boot { composed, agent: &artifacts.agent, modules }
-            }
-            _ => Plan::Host { agent: &artifacts.agent },
-        };
-        Job {
-            spec: ready.kernel.spec.clone(),
-            plan,
+    ) -> Result<bool> {
+        let saved = lab.saved()?;
+        let campaign = Campaign {
             payload,
             binary: TEST_BINARY.into(),
             tests: tests.iter().filter(|test| !test.ignored).map(|test| test.name.clone()).collect(),
             env: self.environment(),
             // Of other people's tests nothing is to come into our checkout.
             collect: self.binary.is_none().then(|| WORKSPACE.into()),
-            machines: 1,
             timeout: Duration::from_secs(self.timeout),
             boot_timeout: Duration::from_secs(self.boot_timeout),
-            log: log_path(lab, &ready.kernel.spec),
-            fail_fast: None,
+            machines: self.jobs.map_or_else(machines::at_once, usize::from),
+            isolation: if self.isolate { Isolation::Single } else { Isolation::Shared },
+            saved: (!self.fresh).then_some(&saved),
+            fail_fast: self.fail_fast,
             cancelled: lab.cancelled.clone(),
-        }
+        };
+        let job = |ready| job(lab, ready, artifacts);
+        Ok(run::run(&campaign, ready.iter().map(job).collect(), observer))
     }
 
     /// What insta needs to find its files in the guest (insta's documentation, "Environment variables").
@@ -244,6 +212,16 @@ impl VmTest {
         json.and(junit).and(stored)?;
         Ok(summary.exit())
     }
+}
+
+fn job<'a>(lab: &Lab, ready: &'a Ready, artifacts: &'a Artifacts) -> Job<'a> {
+    let plan = match (&ready.composed, &ready.kernel.source) {
+        (Some(composed), Source::Image { modules, .. }) => {
+            Plan::Boot { composed, agent: &artifacts.agent, modules }
+        }
+        _ => Plan::Host { agent: &artifacts.agent },
+    };
+    Job { spec: ready.kernel.spec.clone(), plan, log: log_path(lab, &ready.kernel.spec) }
 }
 
 fn compose_all(

@@ -185,7 +185,8 @@ impl Observer for Collector {
             Event::KernelUp { spec, release, start, boot } => self.with(&spec, |kernel| {
                 kernel.starts += 1;
                 kernel.release = Some(release);
-                kernel.start = Some(start);
+                // One that booted on the way to the others says more than they do.
+                kernel.start = kernel.start.filter(|first| *first == Start::Boot).or(Some(start));
                 kernel.boot_seconds = kernel.boot_seconds.max(round(boot));
             }),
             Event::TestEnded { spec, test, outcome, duration, message } => {

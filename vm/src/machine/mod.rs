@@ -1,26 +1,35 @@
 //! A machine: one QEMU process with one kernel, or the agent on the running kernel, and the talk with the agent in it.
 
-use std::fs::{self, File};
+mod death;
+mod halt;
+mod listen;
+mod monitor;
+
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use hooklab_protocol::{self as protocol, Report, Request, Run};
+use hooklab_protocol::{self as protocol, ENTROPY_BYTES, Report, Request, Run, Wake};
 use nix::sys::signal::Signal;
 
+use self::listen::{Heard, create_log, forward_console, forward_reports};
+use self::monitor::Monitor;
 use crate::child;
-use crate::compose::{Composed, INITRAMFS};
-use crate::console::{self, SharedTail};
+use crate::compose::{Composed, Descriptors, MEMORY_MIB};
+use crate::console::SharedTail;
 use crate::initramfs;
+use crate::saved::{Saved, memory};
 use crate::scratch::Scratch;
+
+pub use death::{Death, StartError};
+pub use halt::Halt;
 
 /// How often a wait looks whether the user has interrupted the run.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(50);
@@ -46,6 +55,15 @@ pub enum Plan<'a> {
         /// Modules to load before the port is there, in order.
         modules: &'a [PathBuf],
     },
+    /// QEMU goes on where a machine was saved.
+    Resume {
+        /// The machine.
+        composed: &'a Composed,
+        /// What it was.
+        saved: &'a Saved,
+        /// Whether it is to be saved again, which takes a copy of its memory.
+        again: bool,
+    },
     /// The agent runs on the running kernel.
     Host {
         /// The agent's static binary.
@@ -53,70 +71,32 @@ pub enum Plan<'a> {
     },
 }
 
-/// Why a machine could not be started.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A file or socket could not be made.
-    #[error("prepare a machine: {0}")]
-    Prepare(#[from] io::Error),
-    /// The initramfs could not be written.
-    #[error(transparent)]
-    Initramfs(#[from] initramfs::Error),
-    /// The program is not there or may not be run.
-    #[error("start {0}: {1}")]
-    Spawn(String, io::Error),
-}
-
-/// How a machine ended before its work was done.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Death {
-    /// The kernel said its last words.
-    #[error("the kernel panicked:\n{0}")]
-    Panicked(String),
-    /// The process ended.
-    #[error("the machine stopped ({status}); its last words:\n{tail}")]
-    Stopped {
-        /// How the process ended.
-        status: String,
-        /// The end of the console.
-        tail: String,
-    },
-    /// Nothing came within the time allowed.
-    #[error("nothing came from the guest for {limit:.1?}; the end of its console:\n{tail}")]
-    Silent {
-        /// How long was waited.
-        limit: Duration,
-        /// The end of the console.
-        tail: String,
-    },
-    /// What came over the port is no message.
-    #[error("the guest talks nonsense: {0}")]
-    Nonsense(String),
-    /// The agent said why it cannot go on.
-    #[error("the agent in the guest failed to go on: {0}")]
-    Problem(String),
-    /// The user interrupted the run.
-    #[error("interrupted")]
-    Cancelled,
-}
-
-/// What the threads that listen to a machine hear.
-enum Heard {
-    Report(Report),
-    Nonsense(String),
-    LastWords,
-    ConsoleEnded,
-}
-
 /// A running machine; dropped, it is killed and its folder removed.
 pub struct Machine {
     child: Child,
     port: UnixStream,
+    /// None where the agent runs on the running kernel.
+    qemu: Option<Qemu>,
     heard: Receiver<Heard>,
     tail: SharedTail,
     started: Instant,
-    cancelled: Arc<AtomicBool>,
-    _folder: Scratch,
+    halt: Halt,
+    _folder: Option<Scratch>,
+}
+
+/// What there is of QEMU on the host.
+struct Qemu {
+    monitor: Monitor,
+    memory: File,
+    /// What it has still to load.
+    state: Option<File>,
+}
+
+/// What was started.
+struct Started {
+    child: Child,
+    qemu: Option<Qemu>,
+    folder: Option<Scratch>,
 }
 
 impl Machine {
@@ -124,8 +104,7 @@ impl Machine {
     ///
     /// # Errors
     /// If something is missing on the host; what goes wrong inside is a [`Death`], later.
-    pub fn start(plan: Plan<'_>, log: Option<&Path>, cancelled: Arc<AtomicBool>) -> Result<Self, StartError> {
-        let folder = Scratch::new()?;
+    pub fn start(plan: Plan<'_>, log: Option<&Path>, halt: Halt) -> Result<Self, StartError> {
         let log = log.map(create_log).transpose()?;
         let tail = SharedTail::default();
         let (sender, heard) = sync_channel(BACKLOG);
@@ -133,28 +112,40 @@ impl Machine {
         let (port, far_end) = UnixStream::pair()?;
         port.set_write_timeout(Some(CANCEL_INTERVAL))?;
         let reports = port.try_clone()?;
-        let mut child = match plan {
-            Plan::Boot { composed, agent, modules } => {
-                initramfs::write(agent, modules, &folder.path().join(INITRAMFS))?;
-                let mut command = composed.command(folder.path(), far_end.as_raw_fd());
-                command.stdin(Stdio::null()).stdout(Stdio::null());
-                spawn(&mut command, Some(far_end))?
-            }
-            Plan::Host { agent } => {
-                let output = far_end.try_clone()?;
-                let mut command = Command::new(agent);
-                command.arg("--stdio").arg(folder.path());
-                command.stdin(OwnedFd::from(far_end)).stdout(OwnedFd::from(output));
-                spawn(&mut command, None)?
-            }
-        };
+        let Started { mut child, qemu, folder } = start(plan, far_end, &halt)?;
         let listener = sender.clone();
         thread::spawn(move || forward_reports(reports, &listener));
         if let Some(console) = child.stderr.take() {
             let tail = tail.clone();
             thread::spawn(move || forward_console(console, log, &tail, &sender));
         }
-        Ok(Self { child, port, heard, tail, started, cancelled, _folder: folder })
+        Ok(Self { child, port, qemu, heard, tail, started, halt, _folder: folder })
+    }
+
+    /// Takes charge of QEMU; if it has a state to load, has it do so, and tells the agent that it slept.
+    fn take_charge(&mut self) -> Result<(), Death> {
+        let Some(qemu) = &mut self.qemu else { return Ok(()) };
+        let asleep = qemu.state.take();
+        let negotiated = qemu.monitor.negotiate();
+        let ready =
+            negotiated.and_then(|()| asleep.as_ref().map_or(Ok(()), |state| qemu.monitor.load(state)));
+        match ready {
+            // How it ended says more than that its monitor did.
+            Err(death @ Death::Monitor(_)) => Err(self.end().unwrap_or(death)),
+            Err(death) => Err(death),
+            Ok(()) if asleep.is_some() => self.wake(),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Tells the agent that it slept.
+    fn wake(&mut self) -> Result<(), Death> {
+        let failed = |error: io::Error| Death::Problem(format!("no random bytes: {error}"));
+        let mut entropy = [0; ENTROPY_BYTES];
+        File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut entropy)).map_err(failed)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let time = (i64::try_from(now.as_secs()).unwrap_or_default(), i64::from(now.subsec_nanos()));
+        self.send(&Request::Wake(Wake { time, entropy }))
     }
 
     /// Waits for the agent's hello: the release it runs on, and the time since the machine was started.
@@ -162,6 +153,7 @@ impl Machine {
     /// # Errors
     /// If the machine dies, or says something else, or nothing within `limit`.
     pub fn hello(&mut self, limit: Duration) -> Result<(String, Duration), Death> {
+        self.take_charge()?;
         match self.next(limit)? {
             Report::Hello { protocol, release } if protocol == protocol::VERSION => {
                 Ok((release, self.started.elapsed()))
@@ -170,22 +162,59 @@ impl Machine {
         }
     }
 
-    /// Asks for tests to be run. The payload follows the request.
+    /// Stops the machine and saves it; [`Machine::go_on`] has it go on. None if there is nothing that could be saved.
+    ///
+    /// # Errors
+    /// If QEMU cannot save it; the machine may be of no more use.
+    pub fn save(&mut self) -> Result<Option<Saved>, Death> {
+        let Some(qemu) = &mut self.qemu else { return Ok(None) };
+        let failed = |error: io::Error| Death::Monitor(format!("no room for its state: {error}"));
+        let state = memory::unnamed().map_err(failed)?;
+        qemu.monitor.save(&state)?;
+        Ok(Some(Saved { memory: qemu.memory.try_clone().map_err(failed)?, state }))
+    }
+
+    /// Has a machine go on that was stopped to be saved. What was saved must have been written elsewhere by now.
+    ///
+    /// # Errors
+    /// If QEMU does not.
+    pub fn go_on(&mut self) -> Result<(), Death> {
+        self.qemu.as_mut().map_or(Ok(()), |qemu| qemu.monitor.go_on())
+    }
+
+    /// Sends the payload in, and waits until it is there.
+    ///
+    /// # Errors
+    /// If the machine dies, or the guest does not take it in within `limit`.
+    pub fn load(&mut self, payload: &[u8], limit: Duration) -> Result<(), Death> {
+        self.send(&Request::Load { bytes: payload.len() as u64 })?;
+        self.push(payload)?;
+        match self.next(limit)? {
+            Report::Loaded => Ok(()),
+            other => Err(Death::Nonsense(format!("instead of taking in the payload it said {other:?}"))),
+        }
+    }
+
+    /// Asks for tests to be run.
     ///
     /// # Errors
     /// If the guest does not take it in.
-    pub fn run(&mut self, run: Run, payload: &[u8]) -> Result<(), Death> {
-        let mut request = Vec::new();
-        let framed = protocol::send(&mut request, &Request::Run(run));
+    pub fn run(&mut self, run: Run) -> Result<(), Death> {
+        self.send(&Request::Run(run))
+    }
+
+    fn send(&mut self, request: &Request) -> Result<(), Death> {
+        let mut frame = Vec::new();
+        let framed = protocol::send(&mut frame, request);
         framed.map_err(|error| Death::Problem(error.to_string()))?;
-        self.push(&request).and_then(|()| self.push(payload))
+        self.push(&frame)
     }
 
     /// Writes all of `bytes` to the port, unless the user loses patience, or the guest does not read.
     fn push(&mut self, mut bytes: &[u8]) -> Result<(), Death> {
         let deadline = Instant::now() + SEND_PATIENCE;
         while !bytes.is_empty() {
-            if self.cancelled.load(Ordering::Relaxed) {
+            if self.halt.is_set() {
                 return Err(Death::Cancelled);
             }
             match self.port.write(bytes) {
@@ -208,7 +237,7 @@ impl Machine {
     pub fn next(&mut self, limit: Duration) -> Result<Report, Death> {
         let deadline = Instant::now() + limit;
         loop {
-            if self.cancelled.load(Ordering::Relaxed) {
+            if self.halt.is_set() {
                 return Err(Death::Cancelled);
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -259,7 +288,7 @@ impl Machine {
 
     /// The process is over: how it ended.
     fn stopped(&mut self) -> Death {
-        if self.cancelled.load(Ordering::Relaxed) {
+        if self.halt.is_set() {
             return Death::Cancelled;
         }
         self.wait_for_end();
@@ -300,48 +329,54 @@ impl Drop for Machine {
     }
 }
 
-fn create_log(path: &Path) -> io::Result<File> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    // Each machine of a run adds to it: the console of one that died is the one that is wanted.
-    File::options().create(true).append(true).open(path)
+/// Starts what `plan` says, with `port` to talk to the agent.
+fn start(plan: Plan<'_>, port: UnixStream, halt: &Halt) -> Result<Started, StartError> {
+    let (composed, memory, private, initramfs, state) = match plan {
+        Plan::Boot { composed, agent, modules } => {
+            let initramfs = memory::unnamed()?;
+            (&initramfs).write_all(&initramfs::make(agent, modules)?)?;
+            let memory = memory::unnamed()?;
+            memory.set_len(u64::from(MEMORY_MIB) << 20)?;
+            (composed, memory, false, Some(initramfs), None)
+        }
+        Plan::Resume { composed, saved, again } => {
+            let memory = if again { saved.memory_copy() } else { saved.memory.try_clone() };
+            (composed, memory?, !again, None, Some(saved.state_from_its_beginning()?))
+        }
+        Plan::Host { agent } => return start_agent(agent, port),
+    };
+    let (monitor, far_end) = UnixStream::pair()?;
+    let mut command = composed.command(Descriptors {
+        port: port.as_raw_fd(),
+        monitor: far_end.as_raw_fd(),
+        memory: memory.as_raw_fd(),
+        initramfs: initramfs.as_ref().map(AsRawFd::as_raw_fd),
+        private,
+    });
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let monitor = Monitor::new(monitor, halt.clone())?;
+    let qemu = Qemu { monitor, memory: memory.try_clone()?, state };
+    let mut kept: Vec<OwnedFd> = vec![port.into(), far_end.into(), memory.into()];
+    kept.extend(initramfs.map(OwnedFd::from));
+    let child = spawn(&mut command, kept)?;
+    Ok(Started { child, qemu: Some(qemu), folder: None })
+}
+
+/// Starts the agent as an ordinary process.
+fn start_agent(agent: &Path, port: UnixStream) -> Result<Started, StartError> {
+    let folder = Scratch::new()?;
+    let output = port.try_clone()?;
+    let mut command = Command::new(agent);
+    command.arg("--stdio").arg(folder.path());
+    command.stdin(OwnedFd::from(port)).stdout(OwnedFd::from(output));
+    let child = spawn(&mut command, Vec::new())?;
+    Ok(Started { child, qemu: None, folder: Some(folder) })
 }
 
 /// Starts `command` in a process group of its own: an interrupt from the terminal is ours to handle.
-fn spawn(command: &mut Command, kept: Option<UnixStream>) -> Result<Child, StartError> {
+fn spawn(command: &mut Command, kept: Vec<OwnedFd>) -> Result<Child, StartError> {
     command.stderr(Stdio::piped()).process_group(0);
     child::die_with_us(command, Signal::SIGKILL, kept);
     let program = command.get_program().to_string_lossy().into_owned();
     command.spawn().map_err(|error| StartError::Spawn(program, error))
-}
-
-/// Passes on what the agent says until the port ends.
-fn forward_reports(mut port: UnixStream, sender: &SyncSender<Heard>) {
-    loop {
-        let heard = match protocol::receive(&mut port) {
-            Ok(report) => Heard::Report(report),
-            // The console's end tells of the machine's.
-            Err(protocol::Error::Stream(_)) => return,
-            Err(error) => Heard::Nonsense(error.to_string()),
-        };
-        let over = matches!(heard, Heard::Nonsense(_));
-        if sender.send(heard).is_err() || over {
-            return;
-        }
-    }
-}
-
-/// Passes on the end of the console, and the kernel's last words.
-fn forward_console(console: impl Read, log: Option<File>, tail: &SharedTail, sender: &SyncSender<Heard>) {
-    let followed = console::follow(console, log, |line, last_words| {
-        console::remember(tail, line);
-        if last_words {
-            let _ = sender.send(Heard::LastWords);
-        }
-    });
-    if let Err(error) = followed {
-        console::remember(tail, format!("(the console could not be followed: {error})"));
-    }
-    let _ = sender.send(Heard::ConsoleEnded);
 }

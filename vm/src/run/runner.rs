@@ -1,0 +1,181 @@
+//! One machine's share of a kernel's tests. A guest that dies takes down the one test that was running; another is
+//! started and goes on with the rest.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use hooklab_protocol::{self as protocol, Report};
+
+use super::judge::judge;
+use super::machines::{NoMachine, Up};
+use super::{Isolation, Kernel, Run};
+use crate::event::{Event, Outcome};
+use crate::machine::{Death, Machine};
+
+/// What the agent may take on top of a test's own time limit before the guest counts as hung.
+const AGENT_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// How long the agent may take to start a test.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often in a row a guest may die with no test running.
+const IDLE_DEATHS: usize = 2;
+
+/// Takes tests from a kernel until there are no more.
+pub(super) struct Runner<'a> {
+    run: &'a Run<'a>,
+    kernel: &'a Kernel<'a>,
+    log: PathBuf,
+    /// What it has taken and not yet done.
+    batch: VecDeque<String>,
+    /// Tests that have ended here.
+    ended: usize,
+}
+
+impl<'a> Runner<'a> {
+    /// The machine with this number, of those that share the kernel.
+    pub(super) fn new(run: &'a Run<'a>, kernel: &'a Kernel<'a>, number: usize) -> Self {
+        let log = &kernel.job.log;
+        let log = if number == 0 { log.clone() } else { log.with_extension(format!("@{number}.log")) };
+        // What is there is of another run; if it cannot be removed, opening it will say why.
+        let _ = std::fs::remove_file(&log);
+        Self { run, kernel, log, batch: VecDeque::new(), ended: 0 }
+    }
+
+    /// Runs tests until none is left; an error is one of the lab, not of a test.
+    pub(super) fn run(&mut self) -> Result<(), String> {
+        let mut idle_deaths = 0;
+        while self.take() {
+            let before = self.ended;
+            let up = match self.run.campaign.isolation {
+                Isolation::Shared => self.kernel.machines.loaded(self.run, &self.log),
+                Isolation::Single => self.kernel.machines.pristine(self.run, &self.log),
+            };
+            let up = match up {
+                Err(NoMachine::Death(Death::Cancelled)) => return self.halted(),
+                other => other.map_err(|error| error.to_string())?,
+            };
+            let Err(death) = self.run_on(up) else { continue };
+            if death == Death::Cancelled {
+                return self.halted();
+            }
+            idle_deaths = if self.ended > before { 0 } else { idle_deaths + 1 };
+            if idle_deaths == IDLE_DEATHS {
+                return Err(death.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of the run is no error of the lab's, unless the user made it.
+    fn halted(&self) -> Result<(), String> {
+        match self.run.campaign.cancelled.load(Ordering::Relaxed) {
+            true => Err(Death::Cancelled.to_string()),
+            false => Ok(()),
+        }
+    }
+
+    /// Sees to it that there is something to do.
+    fn take(&mut self) -> bool {
+        if self.run.is_over() {
+            self.batch.clear();
+        } else if self.batch.is_empty() {
+            self.batch = self.kernel.take(self.run);
+        }
+        !self.batch.is_empty()
+    }
+
+    /// Runs on this machine what it may run.
+    fn run_on(&mut self, up: Up) -> Result<(), Death> {
+        let Up { mut machine, release, start, boot } = up;
+        let spec = self.kernel.job.spec.clone();
+        self.run.observer.notify(Event::KernelUp { spec, release, start, boot });
+        loop {
+            machine.run(self.request())?;
+            self.follow(&mut machine)?;
+            // The machine is killed: nothing that it could still do matters.
+            if self.run.campaign.isolation == Isolation::Single || !self.take() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn request(&self) -> protocol::Run {
+        let campaign = self.run.campaign;
+        protocol::Run {
+            binary: campaign.binary.clone(),
+            tests: self.batch.iter().cloned().collect(),
+            timeout_ms: u64::try_from(campaign.timeout.as_millis()).unwrap_or(u64::MAX),
+            env: campaign.env.clone(),
+            collect: campaign.collect.clone(),
+        }
+    }
+
+    /// Takes note of what the agent says until it has done what it was asked to, or nothing more is to be done.
+    fn follow(&mut self, machine: &mut Machine) -> Result<(), Death> {
+        let timeout = self.run.campaign.timeout;
+        let mut running: Option<(String, Instant)> = None;
+        loop {
+            let limit = match &running {
+                Some((_, begin)) => {
+                    (timeout + AGENT_PATIENCE).saturating_sub(begin.elapsed()).max(Duration::from_millis(1))
+                }
+                None => START_PATIENCE,
+            };
+            let spec = || self.kernel.job.spec.clone();
+            match machine.next(limit) {
+                Ok(Report::Started { test }) if running.is_none() && self.batch.front() == Some(&test) => {
+                    self.run.observer.notify(Event::TestStarted { spec: spec(), test: test.clone() });
+                    running = Some((test, Instant::now()));
+                }
+                Ok(Report::Ended { test, exit, micros, output })
+                    if running.as_ref().is_some_and(|(name, _)| *name == test) =>
+                {
+                    running = None;
+                    let (outcome, message) = judge(exit, &output, &test, timeout);
+                    self.end(outcome, Duration::from_micros(micros), message);
+                    if self.run.is_over() {
+                        return Ok(());
+                    }
+                }
+                Ok(Report::File { path, content }) => {
+                    self.run.observer.notify(Event::File { spec: spec(), path, content });
+                }
+                Ok(Report::Done) if running.is_none() && self.batch.is_empty() => return Ok(()),
+                Ok(other) => {
+                    let death = Death::Nonsense(format!("out of turn it said {other:?}"));
+                    return Err(self.blame(running.as_ref(), death));
+                }
+                Err(death) => return Err(self.blame(running.as_ref(), death)),
+            }
+        }
+    }
+
+    /// The machine died: the test that was running, if any, is what it died of.
+    fn blame(&mut self, running: Option<&(String, Instant)>, death: Death) -> Death {
+        if let Some((_, begin)) = running
+            && death != Death::Cancelled
+        {
+            let outcome = match death {
+                Death::Silent { .. } => Outcome::TimedOut,
+                _ => Outcome::Crashed,
+            };
+            self.end(outcome, begin.elapsed(), Some(death.to_string()));
+        }
+        death
+    }
+
+    /// Takes the first test off the list, with its result.
+    fn end(&mut self, outcome: Outcome, duration: Duration, message: Option<String>) {
+        if outcome != Outcome::Passed {
+            self.run.note_failure();
+        }
+        if let Some(test) = self.batch.pop_front() {
+            self.ended += 1;
+            let spec = self.kernel.job.spec.clone();
+            self.run.observer.notify(Event::TestEnded { spec, test, outcome, duration, message });
+        }
+    }
+}
