@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: the lab against plain virtme-ng, alternating, as ratios of medians.
 
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use hooklab_vm::compose::MEMORY_MIB;
@@ -16,6 +16,9 @@ use crate::lab::Lab;
 use crate::setup::{self, Purpose};
 use crate::{build, report};
 
+/// One test of one loader: what a kernel costs before any is added.
+const ONE_TEST: &str = "filter::one_pid [libbpf minimal-c]";
+
 /// What of the JSON report is needed here.
 #[derive(Deserialize)]
 struct Report {
@@ -25,17 +28,29 @@ struct Report {
 #[derive(Deserialize)]
 struct Kernel {
     boot_seconds: f64,
-    wall_seconds: f64,
     tests: Vec<serde_json::Value>,
+}
+
+/// One run of `vm-test`: how long it took, and what of that on its machines.
+struct Run {
+    seconds: f64,
+    /// The longest way of a machine to its hello.
+    hello: f64,
+    cells: usize,
+    kernels: usize,
 }
 
 /// One round of measurements, in seconds.
 struct Round {
     virtme: f64,
-    lab: f64,
-    boot: f64,
-    machine: f64,
-    cells: usize,
+    /// All tests on one kernel.
+    one_kernel: Run,
+    /// The same, each on a machine of its own.
+    isolated: Run,
+    /// One test on each kernel.
+    one_test: Run,
+    /// All tests on each kernel.
+    all: Run,
 }
 
 impl Bench {
@@ -56,14 +71,20 @@ impl Bench {
         let choice = hooklab_vm::accel::Choice::Auto;
         let accelerator = accelerate::settle(lab, choice, &tools, &kernel, &agent, observer)?;
         drop(live);
-        // Warms what both sides keep: page cache, composed machine, binaries.
-        self.vm_test(lab)?;
+        // Warms what both sides keep: page cache, composed and saved machines, binaries.
+        self.round(lab, 0.0)?;
         let mut rounds = Vec::new();
         for number in 1..=self.runs {
             let plain = || virtme(lab, &tools, image, accelerator);
-            let virtme = timed(lab, plain().args(["--exec", "true"]))?.as_secs_f64();
+            let virtme = timed(lab, plain().args(["--exec", "true"]))?;
             let round = self.round(lab, virtme)?;
-            out!("round {number}: virtme-ng {:.2} s, vm-test {:.2} s", round.virtme, round.lab);
+            out!(
+                "round {number}: virtme-ng {:.2} s, one kernel {:.2} s, one test on each kernel {:.2} s, all {:.2} s",
+                round.virtme,
+                round.one_kernel.seconds,
+                round.one_test.seconds,
+                round.all.seconds
+            );
             rounds.push(round);
         }
         out!("\n{} under {accelerator}, medians of {}:", kernel.release, self.runs);
@@ -72,35 +93,39 @@ impl Bench {
     }
 
     fn round(&self, lab: &Lab, virtme: f64) -> Result<Round> {
-        let (took, kernel) = self.vm_test(lab)?;
+        let kernel = self.kernel.to_string();
+        let of_one = ["--kernel", &kernel];
         Ok(Round {
             virtme,
-            lab: took.as_secs_f64(),
-            boot: kernel.boot_seconds,
-            machine: kernel.wall_seconds,
-            cells: kernel.tests.len(),
+            one_kernel: vm_test(lab, &of_one)?,
+            isolated: vm_test(lab, &[&of_one[..], &["--isolate"]].concat())?,
+            one_test: vm_test(lab, &["--all", ONE_TEST])?,
+            all: vm_test(lab, &["--all"])?,
         })
-    }
-
-    /// The whole of `vm-test`, as a process of its own.
-    fn vm_test(&self, lab: &Lab) -> Result<(Duration, Kernel)> {
-        let file = tempfile::NamedTempFile::new()?;
-        let mut command = Command::new(std::env::current_exe()?);
-        command
-            .args(["vm-test", "--offline", "--kernel", &self.kernel.to_string(), "--json"])
-            .arg(file.path());
-        let took = timed(lab, &mut command)?;
-        let report: Report = serde_json::from_slice(&std::fs::read(file.path())?)?;
-        let kernel = report.kernels.into_iter().next().context("failed to find a kernel in the report")?;
-        Ok((took, kernel))
     }
 }
 
-fn timed(lab: &Lab, command: &mut Command) -> Result<Duration> {
+/// The whole of `vm-test`, as a process of its own.
+fn vm_test(lab: &Lab, words: &[&str]) -> Result<Run> {
+    let file = tempfile::NamedTempFile::new()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["vm-test", "--offline"]).args(words).arg("--json").arg(file.path());
+    let seconds = timed(lab, &mut command)?;
+    let report: Report = serde_json::from_slice(&std::fs::read(file.path())?)?;
+    Ok(Run {
+        seconds,
+        hello: report.kernels.iter().map(|kernel| kernel.boot_seconds).fold(0.0, f64::max),
+        cells: report.kernels.iter().map(|kernel| kernel.tests.len()).sum(),
+        kernels: report.kernels.len(),
+    })
+}
+
+/// Runs a command that must succeed; how long it took, in seconds.
+fn timed(lab: &Lab, command: &mut Command) -> Result<f64> {
     let begin = Instant::now();
     let output =
         command.stdin(Stdio::null()).output().with_context(|| format!("failed to run {command:?}"))?;
-    let took = begin.elapsed();
+    let took = begin.elapsed().as_secs_f64();
     lab.check_interrupt()?;
     if !output.status.success() {
         let said =
@@ -119,14 +144,36 @@ fn median(rounds: &[Round], of: impl Fn(&Round) -> f64) -> f64 {
 
 fn print(rounds: &[Round]) {
     let virtme = median(rounds, |round| round.virtme);
-    let cells = rounds.first().map_or(0, |round| round.cells);
-    let line = |what: &str, seconds: f64| out!("{what:<42} {seconds:>7.2} s {:>7.3}", seconds / virtme);
-    out!("{:<42} {:>9} {:>7}", "", "", "ratio");
+    let line = |what: &str, seconds: f64| out!("{what:<50} {seconds:>8.3} s {:>7.4}", seconds / virtme);
+    let Some(first) = rounds.first() else { return };
+    out!("{:<50} {:>10} {:>7}", "", "", "ratio");
     line("vng --exec true", virtme);
-    line(&format!("vm-test, {cells} cells, everything built"), median(rounds, |round| round.lab));
-    line("  start of QEMU to the hello", median(rounds, |round| round.boot));
-    line("  hello to the end", median(rounds, |round| round.machine - round.boot));
-    line("  outside the machine", median(rounds, |round| round.lab - round.machine));
-    line("  each cell", median(rounds, |round| (round.machine - round.boot) / round.cells.max(1) as f64));
+    let cells = first.one_kernel.cells;
+    line(&format!("vm-test, {cells} cells"), median(rounds, |round| round.one_kernel.seconds));
+    line("  start of QEMU to the hello", median(rounds, |round| round.one_kernel.hello));
+    line("vm-test --isolate, each cell", median(rounds, |round| round.isolated.each()));
+    let kernels = first.one_test.kernels;
+    line(
+        &format!("vm-test --all, one test on each of {kernels}"),
+        median(rounds, |round| round.one_test.seconds),
+    );
+    line(&format!("vm-test --all, {} cells", first.all.cells), median(rounds, |round| round.all.seconds));
+    line("  each further cell", median(rounds, Round::further_cell));
+    line("  each cell", median(rounds, |round| round.all.each()));
     out!("memory of a guest: {MEMORY_MIB} MiB");
+}
+
+impl Run {
+    /// Seconds for each cell, of the whole.
+    fn each(&self) -> f64 {
+        self.seconds / self.cells.max(1) as f64
+    }
+}
+
+impl Round {
+    /// What one more cell costs, once there is one for each kernel.
+    fn further_cell(&self) -> f64 {
+        let added = self.all.cells.saturating_sub(self.one_test.cells).max(1);
+        (self.all.seconds - self.one_test.seconds) / added as f64
+    }
 }
