@@ -59,7 +59,7 @@ pub fn command(loaders: &[&dyn Loader]) -> Command {
                 .value_name("OBJECT")
                 .required(true)
                 .value_parser(value_parser!(PathBuf))
-                .help("A compiled eBPF object, such as minimal.bpf.o"),
+                .help("A compiled eBPF object, such as minimal.bpf.o, or a package.json with one in it"),
         );
     Command::new("hooklab-loader")
         .about("Loads an eBPF object with one of several loaders and attaches its tracepoint programs")

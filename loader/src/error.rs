@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::attach_point::AttachPoint;
+use crate::package::Malformed;
 
 /// Why a program is not loaded, attached or followed.
 ///
@@ -28,6 +29,28 @@ pub enum Error {
         path: PathBuf,
         /// What the file is instead.
         what: String,
+    },
+
+    /// The file is meant as a package and is none.
+    #[error("use `{}`: it {source}; make it anew with `cargo xtask package` or `ecc`", path.display())]
+    BadPackage {
+        /// What the user named.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<Malformed>,
+    },
+
+    /// The loader needs a package, and got an object alone.
+    #[error(
+        "use `{}` with {loader}: it is no package; give a package.json, which `cargo xtask package` makes of a \
+         source, or choose another loader",
+        path.display()
+    )]
+    NotPackage {
+        /// What the user named.
+        path: PathBuf,
+        /// The loader's name.
+        loader: &'static str,
     },
 
     /// The object has nothing to attach.
@@ -147,7 +170,9 @@ Exit codes:
   11  the kernel has no such tracepoint
   12  the kernel's verifier rejected the program
   13  the loader's library failed
-  14  a system call failed";
+  14  a system call failed
+  15  OBJECT is a damaged package
+  16  OBJECT is no package, and the loader takes nothing else";
 
 impl Error {
     /// The exit code of the process that ends with this error, as [`EXIT_CODES`] has it.
@@ -165,6 +190,8 @@ impl Error {
             Self::Rejected { .. } => 12,
             Self::Library { .. } => 13,
             Self::System { .. } => 14,
+            Self::BadPackage { .. } => 15,
+            Self::NotPackage { .. } => 16,
         }
     }
 

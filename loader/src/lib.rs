@@ -1,8 +1,8 @@
 //! Loads eBPF objects with one of several loaders and attaches their tracepoint programs.
 //!
 //! Each loader is a file under `loaders/` and an implementation of [`Loader`]. What they have in common
-//! happens before any of them is asked: [`Object`] reads the file and finds the programs, their attach points
-//! and the global that filters, and [`preflight`] looks whether this process and this kernel can do it. So the
+//! happens before any of them is asked: [`Object`] reads the file, unpacks it if it is a [`Package`], and finds the
+//! programs, their attach points and the globals that can be set, and [`preflight`] looks whether this process and this kernel can do it. So the
 //! same mistake gives the same message, whatever the loader.
 
 pub mod attach_point;
@@ -12,6 +12,7 @@ mod loader;
 pub mod loaders;
 mod object;
 mod output;
+pub mod package;
 pub mod preflight;
 pub mod run;
 mod trace;
@@ -20,3 +21,4 @@ pub use attach_point::AttachPoint;
 pub use error::Error;
 pub use loader::{AttachedProgram, Attachment, Job, Loader};
 pub use object::{Global, Object, Program};
+pub use package::Package;

@@ -3,7 +3,8 @@
 //! Facts about the format are from the kernel's `Documentation/bpf/llvm_reloc.rst` (relocations) and
 //! `Documentation/bpf/btf.rst` (`.BTF.ext`).
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use object::{
@@ -11,20 +12,22 @@ use object::{
     RelocationFlags, RelocationTarget, SectionFlags, SectionIndex, SymbolKind, elf,
 };
 
-use crate::{AttachPoint, Error};
+use crate::package::LARGEST_PACKAGE;
+use crate::{AttachPoint, Error, Package};
 
 /// The size of an eBPF instruction in bytes; `ld_imm64` takes two of them.
 const INSTRUCTION: u64 = 8;
 /// Where an instruction has its 32-bit immediate value, in bytes from its start.
 const IMMEDIATE: u64 = 4;
 /// The largest file that is read, in bytes. Real objects have some kilobytes.
-const LARGEST: u64 = 256 << 20;
+const LARGEST: u64 = LARGEST_PACKAGE;
 
 /// An eBPF object, inspected, with its bytes.
 #[derive(Debug)]
 pub struct Object {
     path: PathBuf,
     bytes: Vec<u8>,
+    package: Option<Vec<u8>>,
     programs: Vec<Program>,
 }
 
@@ -53,20 +56,38 @@ pub struct Global {
 }
 
 impl Object {
-    /// Reads a file and inspects it.
+    /// Reads a file, an object or a package, and inspects it.
     ///
     /// # Errors
     ///
-    /// [`Error::Unreadable`], and all that [`Object::parse`] gives.
+    /// [`Error::Unreadable`], [`Error::BadPackage`], and all that [`Object::parse`] gives.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
-        // A directory opens and a device never ends: only a file is worth reading.
+        let refuse = |what: String| Err(Error::NotEbpf { path: path.to_owned(), what });
+        // A directory opens, a pipe may never, and a device never ends: only a file is worth reading.
         let metadata = fs::metadata(path).map_err(unreadable)?;
-        if !metadata.is_file() || metadata.len() > LARGEST {
-            let what = "it is not a regular file of a sensible size".to_owned();
-            return Err(Error::NotEbpf { path: path.to_owned(), what });
+        if !metadata.is_file() {
+            return refuse("it is not a regular file of a sensible size".to_owned());
         }
-        Self::parse(path, fs::read(path).map_err(unreadable)?)
+        if metadata.len() > LARGEST {
+            return refuse(format!("it is larger than {} MiB", LARGEST >> 20));
+        }
+        let mut bytes = Vec::new();
+        // It may have grown in the meantime.
+        let file = File::open(path).map_err(unreadable)?;
+        file.take(LARGEST).read_to_end(&mut bytes).map_err(unreadable)?;
+        if !Package::is_meant(path, &bytes) {
+            return Self::parse(path, bytes);
+        }
+        let package = Package::decode(&bytes)
+            .map_err(|source| Error::BadPackage { path: path.to_owned(), source: Box::new(source) })?;
+        let object = Self::parse(path, package.object).map_err(|error| match error {
+            Error::NotEbpf { path, what } => {
+                Error::NotEbpf { path, what: format!("as to the object in it, {what}") }
+            }
+            error => error,
+        })?;
+        Ok(Self { package: Some(bytes), ..object })
     }
 
     /// Inspects the bytes of an object; `path` is for messages.
@@ -76,7 +97,7 @@ impl Object {
     /// [`Error::NotEbpf`], [`Error::NoProgram`] or [`Error::UnsupportedSection`].
     pub fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self, Error> {
         let programs = find_programs(path, &parse_elf(path, &bytes)?)?;
-        Ok(Self { path: path.to_owned(), bytes, programs })
+        Ok(Self { path: path.to_owned(), bytes, package: None, programs })
     }
 
     /// The path that the user gave.
@@ -87,6 +108,11 @@ impl Object {
     /// The ELF file.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The package that the object came in, as text that [`Package::decode`] takes; `None` if it came alone.
+    pub fn package(&self) -> Option<&[u8]> {
+        self.package.as_deref()
     }
 
     /// The programs, in the order of their sections; at least one.

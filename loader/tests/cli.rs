@@ -1,14 +1,21 @@
 //! The command line, as far as no kernel is needed: everything here is refused before one is asked.
 
 use std::fs;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::Command;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 use insta::assert_snapshot;
 
 /// Runs the loader and gives its exit code and all that it says.
 fn run(arguments: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hooklab-loader"));
+    // In 256 MiB, which a guest has, too: whatever a file claims, it must not cost more.
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"ulimit -v 262144; exec "$@""#, "sh", env!("CARGO_BIN_EXE_hooklab-loader")]);
     command.args(arguments);
     let assert = assert_cmd::Command::from_std(command).assert();
     let output = assert.get_output();
@@ -72,6 +79,49 @@ fn not_an_elf_file() {
 #[test]
 fn an_empty_file() {
     assert_snapshot!("empty-file", run_on(b""));
+}
+
+#[test]
+fn an_empty_package() {
+    assert_snapshot!("empty-package", run_on_package(b""));
+}
+
+#[test]
+fn a_package_without_an_object() {
+    assert_snapshot!("package-without-object", run_on_package(br#"{"meta":{},"bpf_object_size":1}"#));
+}
+
+#[test]
+fn a_package_whose_object_is_no_object() {
+    // "hello", compressed.
+    let package = br#"{"meta":{},"bpf_object_size":5,"bpf_object":"eJzLSM3JyQcABiwCFQ=="}"#;
+    assert_snapshot!("package-of-no-object", run_on_package(package));
+}
+
+#[test]
+fn an_enormous_package() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("package.json");
+    fs::File::create(&file).and_then(|file| file.set_len(1 << 30)).expect("a sparse file");
+    assert_snapshot!("enormous-package", run_on_path(&file));
+}
+
+#[test]
+fn a_package_that_inflates_without_end() {
+    // It says as much as it may, and has more than there is memory.
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+    io::copy(&mut io::repeat(0).take(300 << 20), &mut encoder).expect("memory does not fail");
+    let stream = STANDARD.encode(encoder.finish().expect("memory does not fail"));
+    let package = format!(r#"{{"meta":{{}},"bpf_object_size":67108864,"bpf_object":"{stream}"}}"#);
+    assert_snapshot!("bomb", run_on_package(package.as_bytes()));
+}
+
+/// Runs the loader on a file of that name.
+fn run_on_package(bytes: &[u8]) -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("package.json");
+    fs::write(&file, bytes).expect("write a file");
+    run_on_path(&file)
 }
 
 #[test]

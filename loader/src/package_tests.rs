@@ -1,0 +1,116 @@
+//! Tests of the decoder, on packages made here.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+
+use super::*;
+
+/// A zlib stream of these bytes.
+fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).expect("memory does not fail");
+    encoder.finish().expect("memory does not fail")
+}
+
+/// A package with this stream and these other values, as they stand in JSON.
+fn text(stream: &[u8], size: &str, meta: &str) -> Vec<u8> {
+    let object = STANDARD.encode(stream);
+    format!(r#"{{"bpf_object":"{object}","bpf_object_size":{size},"meta":{meta}}}"#).into_bytes()
+}
+
+/// What decoding says that is wrong.
+fn complaint(text: &[u8]) -> String {
+    format!("it {}", Package::decode(text).expect_err("it is not sound"))
+}
+
+/// The same for the content of `bpf_object`, whose size is said to be five bytes.
+fn complaint_of_stream(stream: &[u8]) -> String {
+    complaint(&text(stream, "5", "{}"))
+}
+
+#[test]
+fn a_sound_package_is_unpacked() {
+    let package = Package::decode(&text(&deflate(b"hello"), "5", r#"{"a":[1]}"#)).expect("it is sound");
+    assert_eq!(package.object, b"hello");
+    assert_eq!(package.meta, serde_json::json!({ "a": [1] }));
+}
+
+#[test]
+fn keys_that_nobody_knows_and_escapes_do_no_harm() {
+    let text =
+        br#" {"new": {"x": [1]}, "bpf_object": "eJwDAAAAAAE\u003d", "bpf_object_size": 0, "meta": {}} "#;
+    assert_eq!(Package::decode(text).expect("it is sound").object, b"");
+}
+
+#[test]
+fn what_is_no_json_or_not_of_that_shape_is_named() {
+    assert_eq!(complaint(b""), "it is empty");
+    assert!(complaint(b"{").contains("EOF while parsing"));
+    assert!(complaint(b"[]").contains("is no package in JSON"));
+    assert!(complaint(br#"{"bpf_object_size":0,"meta":{}}"#).contains("missing field `bpf_object`"));
+    assert!(complaint(br#"{"bpf_object":"","meta":{}}"#).contains("missing field `bpf_object_size`"));
+    assert!(complaint(br#"{"bpf_object":"","bpf_object_size":0}"#).contains("missing field `meta`"));
+    assert!(complaint(br#"{"bpf_object":7,"bpf_object_size":0,"meta":{}}"#).contains("expected a string"));
+    assert!(complaint(&text(b"", r#""0""#, "{}")).contains("expected u64"));
+    assert!(complaint(&text(b"", "-1", "{}")).contains("expected u64"));
+    assert!(complaint(&text(b"", "0", "[]")).contains("expected a map"));
+    assert!(complaint(br#"{"bpf_object":"","bpf_object":"","meta":{}}"#).contains("duplicate field"));
+    let deep = format!("{{\"x\":{}0{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(complaint(&text(b"", "0", &deep)).contains("recursion limit"));
+    assert!(complaint(b"{\"\xff\":1}").contains("invalid unicode"));
+}
+
+#[test]
+fn an_object_must_be_base64_of_one_zlib_stream() {
+    let object = |object: &str| format!(r#"{{"bpf_object":"{object}","bpf_object_size":5,"meta":{{}}}}"#);
+    assert!(complaint(object("a*").as_bytes()).contains("not base64"));
+    assert!(complaint(object("eJwDAAAAAAE").as_bytes()).contains("not base64"), "padding is missing");
+    assert!(complaint_of_stream(b"").contains("not a zlib stream"));
+    assert!(complaint_of_stream(b"not zlib at all").contains("not a zlib stream"));
+    let stream = deflate(b"hello");
+    assert!(
+        complaint_of_stream(&stream[..stream.len() / 2]).contains("has a `bpf_object` that is not a zlib")
+    );
+    assert!(complaint_of_stream(&[&stream[..], b"xyz"].concat()).contains("3 bytes after its zlib stream"));
+    let mut wrong_sum = stream.clone();
+    *wrong_sum.last_mut().expect("it is not empty") ^= 1;
+    assert!(complaint_of_stream(&wrong_sum).contains("not a zlib stream"));
+}
+
+#[test]
+fn an_object_has_exactly_the_size_that_the_package_says() {
+    let with_size = |size: &str| complaint(&text(&deflate(b"hello"), size, "{}"));
+    assert_eq!(with_size("6"), "it says that its object has 6 bytes, and it has 5");
+    assert_eq!(with_size("4"), "it says that its object has 4 bytes, and it inflates to more");
+    assert_eq!(with_size("0"), "it says that its object has 0 bytes, and it inflates to more");
+}
+
+#[test]
+fn a_stream_is_not_inflated_past_the_limit() {
+    let limit = usize::try_from(LARGEST_OBJECT).expect("it fits");
+    // Sixteen times more than the limit, in one MiB.
+    let bomb = deflate(&vec![0; limit + 1]);
+    let says = |size: usize| complaint(&text(&bomb, &size.to_string(), "{}"));
+    assert_eq!(says(limit + 1), "it says that its object has 67108865 bytes, and 64 MiB is the limit");
+    assert!(says(limit).contains("it inflates to more"));
+    assert!(says(1000).contains("it inflates to more"));
+    let fits = deflate(&vec![0; limit]);
+    assert_eq!(Package::decode(&text(&fits, "67108864", "{}")).expect("it fits").object.len(), limit);
+}
+
+#[test]
+fn a_description_is_not_read_past_the_limit() {
+    let meta = format!("{{\"x\":[{}0]}}", "0,".repeat(LARGEST_META / 2));
+    assert_eq!(complaint(&text(&deflate(b""), "0", &meta)), "it has more than 1024 KiB beside its object");
+}
+
+#[test]
+fn a_name_or_a_brace_means_a_package() {
+    assert!(Package::is_meant(Path::new("package.json"), b""));
+    assert!(Package::is_meant(Path::new("x"), b" \n{"));
+    assert!(!Package::is_meant(Path::new("minimal.bpf.o"), b"\x7fELF"));
+    assert!(!Package::is_meant(Path::new("minimal.bpf.o"), b""));
+}
