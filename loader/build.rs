@@ -4,10 +4,14 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Beside this file, which the loaders in folders below use, too.
 const STAND_IN: &str = "src/elfutils_0_192.c";
 
 fn main() {
-    println!("cargo::rerun-if-changed={STAND_IN}");
+    let package = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let stand_in = package.ancestors().map(|folder| folder.join(STAND_IN)).find(|path| path.exists());
+    let stand_in = stand_in.expect("it is there");
+    println!("cargo::rerun-if-changed={}", stand_in.display());
     println!("cargo::rerun-if-env-changed=LIBBPF_SYS_LIBRARY_PATH");
     if env::var_os("CARGO_FEATURE_STATIC").is_none() {
         return;
@@ -17,7 +21,7 @@ fn main() {
         folders.split(':').map(|folder| Path::new(folder).join("libelf.a")).find(|path| path.exists());
     if library.is_some_and(|library| lacks_search_tree(&library)) {
         // As an object, not in an archive: it is linked wherever in the line libelf stands.
-        let objects: Vec<PathBuf> = cc::Build::new().file(STAND_IN).compile_intermediates();
+        let objects: Vec<PathBuf> = cc::Build::new().file(stand_in).compile_intermediates();
         for object in objects {
             println!("cargo::rustc-link-arg-bins={}", object.display());
         }

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -14,7 +15,9 @@ Examples:
   Print the PID of every process that writes, until Ctrl-C:
       hooklab-loader run --loader libbpf --trace minimal.bpf.o
   Only those of the shell that this is typed into:
-      hooklab-loader run --loader aya --trace --pid-filter $$ minimal.bpf.o";
+      hooklab-loader run --loader aya --trace --pid-filter $$ minimal.bpf.o
+  The same by eunomia's engine, which takes packages, with the package's own flag:
+      hooklab-loader run --loader eunomia --trace package.json --pid_filter $$";
 
 const ABOUT_RUN: &str = "\
 Attach all tracepoint programs of an eBPF object until standard input ends or SIGINT or SIGTERM comes.
@@ -23,9 +26,8 @@ Where each program goes is read from its section: `tp/CATEGORY/NAME` or `tracepo
 all of them are live, one line of JSON says so on standard output. Nothing here calls write(2) from then on, \
 so a program that hooks write() never sees the loader.";
 
-/// Describes the command line for the given loaders.
-pub fn command(loaders: &[&dyn Loader]) -> Command {
-    let names: Vec<&'static str> = loaders.iter().map(|loader| loader.name()).collect();
+/// Describes the command line for the loaders of these names.
+pub fn command(names: impl IntoIterator<Item = &'static str>) -> Command {
     let run = Command::new("run")
         .about("Attach the programs of an eBPF object and keep them attached")
         .long_about(ABOUT_RUN)
@@ -38,7 +40,7 @@ pub fn command(loaders: &[&dyn Loader]) -> Command {
                 .value_name("NAME")
                 .required(true)
                 .value_parser(PossibleValuesParser::new(names))
-                .help("Which library loads and attaches"),
+                .help("Which library loads and attaches; eunomia takes packages only, and their flags after them"),
         )
         .arg(
             Arg::new("pid-filter")
@@ -88,6 +90,17 @@ pub fn execute(matches: &ArgMatches, loaders: &[&dyn Loader]) -> Result<(), Erro
     })
 }
 
+/// Says what went wrong, and gives the exit code.
+pub fn exit(result: Result<(), Error>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: failed to {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
 /// A PID is positive, and the kernel's own type for it is a signed integer of 32 bits.
 fn parse_pid(text: &str) -> Result<NonZeroU32, String> {
     let pid: i64 = text.parse().map_err(|_| "a PID is a positive whole number".to_owned())?;
@@ -104,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        command(crate::loaders::ALL).debug_assert();
+        command(["aya", "libbpf"]).debug_assert();
     }
 
     #[test]

@@ -88,14 +88,25 @@ pub enum Error {
     /// The variable is there, and setting it would change nothing.
     #[error(
         "set `{name}`: no instruction in `{}` reads it, since the compiler folded its initial value into the \
-         code; declare it `const volatile`, not `const`, and compile again, or leave --pid-filter out",
+         code; declare it `const volatile`, not `const`, and compile again, or leave {flag} out",
         path.display()
     )]
     FoldedGlobal {
         /// What the user named.
         path: PathBuf,
         /// The variable.
-        name: &'static str,
+        name: String,
+        /// The flag that would set it.
+        flag: String,
+    },
+
+    /// A package names a variable that its object does not have.
+    #[error("set `{name}`: the object in `{}` has no such global; make the package anew", path.display())]
+    NoVariable {
+        /// What the user named.
+        path: PathBuf,
+        /// The variable.
+        name: String,
     },
 
     /// The process may not load programs.
@@ -133,6 +144,18 @@ pub enum Error {
         log: String,
     },
 
+    /// The binary that has the loader cannot be started.
+    #[error(
+        "start `{}`, which has the loader eunomia: {source}; build it with `cargo build -p hooklab-loader-eunomia`",
+        path.display()
+    )]
+    NoSibling {
+        /// Where it should be.
+        path: PathBuf,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+
     /// The library that does the work gave up for a reason of its own.
     #[error("{what} with {loader}: {message}")]
     Library {
@@ -164,7 +187,7 @@ Exit codes:
    5  there is no program in OBJECT
    6  a program is not for a tracepoint
    7  OBJECT has no global `pid_filter`
-   8  no instruction reads the global `pid_filter`
+   8  no instruction reads the global that is to be set
    9  not permitted: neither CAP_SYS_ADMIN nor both CAP_BPF and CAP_PERFMON
   10  tracefs is not mounted
   11  the kernel has no such tracepoint
@@ -184,12 +207,13 @@ impl Error {
             Self::UnsupportedSection { .. } => 6,
             Self::NoGlobal { .. } => 7,
             Self::FoldedGlobal { .. } => 8,
+            Self::NoVariable { .. } => 15,
             Self::NotPermitted => 9,
             Self::NoTracefs => 10,
             Self::NoTracepoint { .. } => 11,
             Self::Rejected { .. } => 12,
             Self::Library { .. } => 13,
-            Self::System { .. } => 14,
+            Self::System { .. } | Self::NoSibling { .. } => 14,
             Self::BadPackage { .. } => 15,
             Self::NotPackage { .. } => 16,
         }

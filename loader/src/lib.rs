@@ -15,10 +15,11 @@ mod output;
 pub mod package;
 pub mod preflight;
 pub mod run;
+pub mod sibling;
 mod trace;
 
 pub use attach_point::AttachPoint;
 pub use error::Error;
-pub use loader::{AttachedProgram, Attachment, Job, Loader};
+pub use loader::{AttachedProgram, Attachment, Job, Loader, Setting};
 pub use object::{Global, Object, Program};
 pub use package::Package;

@@ -11,6 +11,12 @@ pub trait Loader: Sync {
     /// What `--loader` calls it.
     fn name(&self) -> &'static str;
 
+    /// The globals that this loader is going to set by itself, besides the filter: `run` refuses those whose value
+    /// no instruction reads.
+    fn sets(&self) -> &[Setting] {
+        &[]
+    }
+
     /// Loads all programs of the object and attaches each where its section says.
     ///
     /// # Errors
@@ -18,6 +24,15 @@ pub trait Loader: Sync {
     /// [`Error::Rejected`] if the verifier refuses one, [`Error::Library`] for everything else. Nothing is left
     /// in the kernel then.
     fn attach(&self, job: &Job<'_>) -> Result<Box<dyn Attachment>, Error>;
+}
+
+/// A global that the user sets with a flag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The variable.
+    pub name: String,
+    /// The flag, for messages, such as `--pid_filter`.
+    pub flag: String,
 }
 
 /// What a loader is asked to do.

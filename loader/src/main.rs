@@ -2,15 +2,13 @@
 
 use std::process::ExitCode;
 
-use hooklab_loader::{cli, loaders};
+use hooklab_loader::{cli, loaders, sibling};
 
 fn main() -> ExitCode {
-    let matches = cli::command(loaders::ALL).get_matches();
-    match cli::execute(&matches, loaders::ALL) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: failed to {error}");
-            ExitCode::from(error.exit_code())
-        }
+    if sibling::is_asked_for(std::env::args_os()) {
+        return cli::exit(sibling::become_it());
     }
+    let names = loaders::ALL.iter().map(|loader| loader.name()).chain([sibling::LOADER]);
+    let matches = cli::command(names).get_matches();
+    cli::exit(cli::execute(&matches, loaders::ALL))
 }

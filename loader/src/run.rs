@@ -13,7 +13,7 @@ use nix::sys::signalfd::SignalFd;
 use serde::Serialize;
 
 use crate::trace::TracePipe;
-use crate::{AttachedProgram, Error, Global, Job, Loader, Object, output, preflight};
+use crate::{AttachedProgram, Error, Global, Job, Loader, Object, Setting, output, preflight};
 
 /// The variable that `--pid-filter` sets.
 const FILTER: &str = "pid_filter";
@@ -51,6 +51,7 @@ struct Attached<'a> {
 pub fn run(options: &Options<'_>) -> Result<(), Error> {
     let object = Object::read(options.object)?;
     let global = options.pid_filter.map(|_| find_filter(&object)).transpose()?;
+    options.loader.sets().iter().try_for_each(|setting| check_setting(&object, setting))?;
     preflight::check_capabilities()?;
     let tracefs = preflight::find_tracefs()?;
     preflight::check_attach_points(&tracefs, object.programs())?;
@@ -80,9 +81,22 @@ fn find_filter(object: &Object) -> Result<Global, Error> {
     let suits = |global: &Global| global.size == 4;
     match object.global(FILTER)?.filter(suits) {
         None => Err(Error::NoGlobal { path: path(), name: FILTER }),
-        Some(global) if !global.is_read => Err(Error::FoldedGlobal { path: path(), name: FILTER }),
+        Some(global) if !global.is_read => Err(folded(object, FILTER, "--pid-filter")),
         Some(global) => Ok(global),
     }
+}
+
+/// Refuses what a loader is to set if it would change nothing.
+fn check_setting(object: &Object, setting: &Setting) -> Result<(), Error> {
+    match object.global(&setting.name)? {
+        None => Err(Error::NoVariable { path: object.path().to_owned(), name: setting.name.clone() }),
+        Some(global) if !global.is_read => Err(folded(object, &setting.name, &setting.flag)),
+        Some(_) => Ok(()),
+    }
+}
+
+fn folded(object: &Object, name: &str, flag: &str) -> Error {
+    Error::FoldedGlobal { path: object.path().to_owned(), name: name.to_owned(), flag: flag.to_owned() }
 }
 
 /// Blocks the signals that end a run, and gives them as a file to wait for.

@@ -1,19 +1,13 @@
 //! The loader of the crate `libbpf-rs`: the kernel's own C library behind a Rust interface.
 
-use std::mem;
 use std::os::fd::AsFd as _;
-use std::sync::{Mutex, PoisonError};
 
-use libbpf_rs::{
-    Link, MapType, Object, ObjectBuilder, OpenObject, PrintLevel, TracepointCategory, set_print,
-};
+use libbpf_rs::{Link, MapType, Object, ObjectBuilder, OpenObject, TracepointCategory};
 
+use super::libbpf_messages::{self as messages, one_line, verifier_log};
 use crate::{AttachPoint, AttachedProgram, Attachment, Error, Global, Job, Loader, Program};
 
 const NAME: &str = "libbpf";
-/// What libbpf prints around a verifier's log.
-const LOG_START: &str = "-- BEGIN PROG LOAD LOG --\n";
-const LOG_END: &str = "-- END PROG LOAD LOG --";
 
 /// Loads with the crate `libbpf-rs`.
 #[derive(Debug)]
@@ -25,7 +19,7 @@ impl Loader for Libbpf {
     }
 
     fn attach(&self, job: &Job<'_>) -> Result<Box<dyn Attachment>, Error> {
-        set_print(Some((PrintLevel::Info, keep_message)));
+        messages::keep();
         let object = load(open(job)?, job)?;
         let attached = job.object.programs().iter().map(|program| attach(&object, program));
         let (links, programs) = attached.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
@@ -68,10 +62,10 @@ fn set_global(object: &mut OpenObject, global: &Global, value: &[u8]) -> Option<
 /// Creates the maps and has the verifier check all programs.
 fn load(object: OpenObject, job: &Job<'_>) -> Result<Object, Error> {
     object.load().map_err(|error| {
-        let messages = take_messages();
+        let messages = messages::take();
         verifier_log(&messages).unwrap_or_else(|| {
             let what = format!("load `{}`", job.object.path().display());
-            Error::Library { loader: NAME, what, message: with_messages(&error, &messages) }
+            Error::Library { loader: NAME, what, message: one_line(&format!("{error:#}"), &messages) }
         })
     })
 }
@@ -112,52 +106,7 @@ impl Attachment for LibbpfAttachment {
     }
 }
 
-/// What libbpf has said since the last [`take_messages`]. Its callback takes no context, hence a static.
-static MESSAGES: Mutex<String> = Mutex::new(String::new());
-
-#[expect(clippy::needless_pass_by_value, reason = "the signature is libbpf-rs's")]
-fn keep_message(_level: PrintLevel, message: String) {
-    MESSAGES.lock().unwrap_or_else(PoisonError::into_inner).push_str(&message);
-}
-
-fn take_messages() -> String {
-    mem::take(&mut MESSAGES.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
 fn library_error(what: String, error: &libbpf_rs::Error) -> Error {
-    Error::Library { loader: NAME, what, message: with_messages(error, &take_messages()) }
-}
-
-/// An error together with what libbpf said before, on one line.
-fn with_messages(error: &libbpf_rs::Error, messages: &str) -> String {
-    let lines = messages.lines().map(|line| line.trim_start_matches("libbpf: "));
     // The alternate form gives the causes as well.
-    [format!("{error:#}")].into_iter().chain(lines.map(str::to_owned)).collect::<Vec<_>>().join("; ")
-}
-
-/// Finds the verifier's log, and the program it is about, in what libbpf said.
-fn verifier_log(messages: &str) -> Option<Error> {
-    let (before, after) = messages.split_once(LOG_START)?;
-    let (log, _) = after.split_once(LOG_END)?;
-    let program = before.rsplit('\'').nth(1).unwrap_or("the program");
-    Some(Error::Rejected { program: program.to_owned(), log: log.to_owned() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_verifiers_log_is_found_among_the_messages() {
-        let messages = "libbpf: prog 'a': BPF program load failed: Permission denied\n\
-                        libbpf: prog 'a': -- BEGIN PROG LOAD LOG --\nit's bad\nvery\n-- END PROG LOAD LOG --\n\
-                        libbpf: prog 'a': failed to load: -13\n";
-        let Some(Error::Rejected { program, log }) = verifier_log(messages) else { panic!("no log") };
-        assert_eq!((program.as_str(), log.as_str()), ("a", "it's bad\nvery\n"));
-    }
-
-    #[test]
-    fn messages_without_a_log_give_none() {
-        assert!(verifier_log("libbpf: Error in bpf_create_map_xattr(x): -1\n").is_none());
-    }
+    Error::Library { loader: NAME, what, message: one_line(&format!("{error:#}"), &messages::take()) }
 }

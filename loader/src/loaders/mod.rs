@@ -1,7 +1,8 @@
-//! The loaders, one file each.
+//! The loaders of this binary, one file each. That of eunomia is a binary of its own, `loader/eunomia/`.
 
 mod aya;
 mod libbpf;
+pub mod libbpf_messages;
 
 use crate::Loader;
 

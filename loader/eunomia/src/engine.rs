@@ -1,0 +1,116 @@
+//! eunomia's engine behind the trait of all loaders.
+
+use std::fs;
+use std::io;
+use std::num::NonZeroU32;
+
+use bpf_loader_lib::meta::ComposedObject;
+use bpf_loader_lib::skeleton::BpfSkeleton;
+use bpf_loader_lib::skeleton::builder::BpfSkeletonBuilder;
+use hooklab_loader::loaders::libbpf_messages::{self as messages, one_line, verifier_log};
+use hooklab_loader::{AttachedProgram, Attachment, Error, Global, Job, Loader, Program, Setting};
+
+use crate::flags::Values;
+
+/// What `--loader` calls it.
+pub(crate) const NAME: &str = "eunomia";
+
+/// Loads with the crate `bpf-loader-lib`.
+pub(crate) struct Eunomia {
+    values: Values,
+}
+
+impl Eunomia {
+    pub(crate) fn new(values: Values) -> Self {
+        Self { values }
+    }
+}
+
+impl Loader for Eunomia {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn sets(&self) -> &[Setting] {
+        &self.values.set
+    }
+
+    fn attach(&self, job: &Job<'_>) -> Result<Box<dyn Attachment>, Error> {
+        let mut package = self.values.package.clone();
+        if let Some((global, pid)) = job.filter {
+            set_filter(&mut package, global, pid)?;
+        }
+        // The engine hands the name to C without a byte of zero at its end.
+        package.meta.bpf_skel.obj_name.push('\0');
+
+        if package.meta.debug_verbose {
+            messages::keep_and_show()
+        } else {
+            messages::keep()
+        }
+        let failed = |what: &str, error: &anyhow::Error| {
+            let messages = messages::take();
+            verifier_log(&messages).unwrap_or_else(|| Error::Library {
+                loader: NAME,
+                what: format!("{what} `{}`", job.object.path().display()),
+                message: one_line(&format!("{error:#}"), &messages),
+            })
+        };
+        let opened = BpfSkeletonBuilder::from_json_package(&package, None)
+            .build()
+            .map_err(|error| failed("open", &error))?;
+        let skeleton = opened.load_and_attach().map_err(|error| failed("load", &error))?;
+        // The engine attaches what the package names, which may be less than what the object has.
+        let named =
+            |program: &&Program| package.meta.bpf_skel.progs.iter().any(|meta| meta.name == program.name);
+        let programs = job.object.programs().iter().filter(named);
+        let programs = programs.map(|program| describe(&skeleton, program)).collect::<Result<_, _>>()?;
+        Ok(Box::new(EunomiaAttachment { programs, skeleton }))
+    }
+}
+
+/// Does with `--pid-filter` what the package's own flag does.
+fn set_filter(package: &mut ComposedObject, global: &Global, pid: NonZeroU32) -> Result<(), Error> {
+    let mut variables =
+        package.meta.bpf_skel.data_sections.iter_mut().flat_map(|section| &mut section.variables);
+    let variable = variables.find(|variable| variable.name == global.name).ok_or_else(|| Error::Library {
+        loader: NAME,
+        what: format!("set `{}`", global.name),
+        message: "the package does not list it among the variables".to_owned(),
+    })?;
+    variable.value = Some(pid.get().into());
+    Ok(())
+}
+
+fn describe(skeleton: &BpfSkeleton, program: &Program) -> Result<AttachedProgram, Error> {
+    let id = skeleton
+        .get_prog_fd(&program.name)
+        .ok_or(io::ErrorKind::NotFound.into())
+        .and_then(program_id)
+        .map_err(|source| Error::System { what: "ask for the id of a program", source })?;
+    Ok(AttachedProgram { name: program.name.clone(), attach: program.attach_point.to_string(), id })
+}
+
+/// The kernel's id of an open program (the kernel's `bpf_prog_show_fdinfo`).
+fn program_id(fd: i32) -> io::Result<u32> {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
+    let id = info.lines().find_map(|line| line.strip_prefix("prog_id:"));
+    id.and_then(|id| id.trim().parse().ok()).ok_or(io::ErrorKind::InvalidData.into())
+}
+
+struct EunomiaAttachment {
+    programs: Vec<AttachedProgram>,
+    skeleton: BpfSkeleton,
+}
+
+impl Attachment for EunomiaAttachment {
+    fn programs(&self) -> &[AttachedProgram] {
+        &self.programs
+    }
+
+    fn detach(self: Box<Self>) -> Result<(), Error> {
+        // The links, the programs and the maps belong to it, and go with it.
+        drop(self.skeleton);
+        Ok(())
+    }
+}

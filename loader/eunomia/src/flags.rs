@@ -1,0 +1,144 @@
+//! The flags of a package: one for each variable of its data sections, as `ecli` gives them.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+
+use bpf_loader_lib::meta::arg_parser::UnpresentVariableAction;
+use bpf_loader_lib::meta::{ComposedObject, DataSectionVariableMeta};
+use clap::builder::StyledStr;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command};
+use hooklab_loader::{Error, Object, Setting};
+
+use crate::engine::NAME;
+
+/// Variables that `ecc` adds to the program by itself; nobody sets them.
+const DUMMY: &str = "__eunomia_dummy";
+/// Flags that the engine adds to those of the package.
+const OWN: [&str; 3] = ["verbose", "help", "version"];
+/// The data sections that the engine knows how to fill.
+const FILLED: [&str; 2] = [".rodata", ".bss"];
+
+/// How they are used; the engine would name the object as if it were a program.
+const USAGE: &str = "hooklab-loader run --loader eunomia [OPTIONS] PACKAGE [FLAGS]";
+
+/// A package, as the engine reads it, and its flags.
+pub(crate) struct Flags {
+    package: ComposedObject,
+    command: Command,
+}
+
+/// A package, with what flags say filled in.
+pub(crate) struct Values {
+    /// The package.
+    pub(crate) package: ComposedObject,
+    /// Those of its variables that a flag has set.
+    pub(crate) set: Vec<Setting>,
+}
+
+impl Flags {
+    /// Asks the engine for the flags of a package.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotPackage`] if the object came alone; [`Error::Library`] if the engine does not take it.
+    pub(crate) fn of(object: &Object) -> Result<Self, Error> {
+        let not_package = || Error::NotPackage { path: object.path().to_owned(), loader: NAME };
+        let text = object.package().ok_or_else(not_package)?;
+        let refuse = |message: String| Error::Library {
+            loader: NAME,
+            what: format!("use `{}`", object.path().display()),
+            message,
+        };
+        let package: ComposedObject =
+            serde_json::from_slice(text).map_err(|error| refuse(error.to_string()))?;
+        check_names(&package).map_err(refuse)?;
+        let command = package.meta.build_argument_parser().map_err(|error| refuse(format!("{error:#}")))?;
+        let command = command.no_binary_name(true).disable_version_flag(true).override_usage(USAGE);
+        Ok(Self { package, command })
+    }
+
+    /// The list of the flags, for `--help`.
+    pub(crate) fn help(&self) -> StyledStr {
+        let template = "Flags of the package:\n{options}";
+        self.command.clone().disable_help_flag(true).help_template(template).render_help()
+    }
+
+    /// Reads flags, and fills the values in.
+    ///
+    /// # Errors
+    ///
+    /// The error, or the help text, that a command line with them ends with.
+    pub(crate) fn parse(self, words: Vec<OsString>) -> Result<Values, clap::Error> {
+        let Self { mut package, mut command } = self;
+        let matches = command.try_get_matches_from_mut(words)?;
+        package
+            .meta
+            .parse_arguments_and_fill_skeleton_variables(&matches, UnpresentVariableAction::FillWithZero)
+            .map_err(|error| command.error(ErrorKind::ValueValidation, format!("{error:#}")))?;
+        let set: Vec<Setting> = variables(&package)
+            .filter(|(_, variable)| is_set(&matches, variable))
+            .map(|(_, variable)| Setting {
+                name: variable.name.clone(),
+                flag: format!("--{}", flag(variable)),
+            })
+            .collect();
+        leave_out_other_sections(&mut package, &set)
+            .map_err(|message| command.error(ErrorKind::ArgumentConflict, message))?;
+        Ok(Values { package, set })
+    }
+}
+
+impl Values {
+    /// Whether the variable that `--pid-filter` sets is among those that a flag has set.
+    pub(crate) fn names_filter(&self) -> bool {
+        self.set.iter().any(|setting| setting.name == "pid_filter")
+    }
+}
+
+/// The variables that have flags, with the names of their sections.
+fn variables(package: &ComposedObject) -> impl Iterator<Item = (&str, &DataSectionVariableMeta)> {
+    let sections = package.meta.bpf_skel.data_sections.iter();
+    sections
+        .flat_map(|section| section.variables.iter().map(|variable| (section.name.as_str(), variable)))
+        .filter(|(_, variable)| !variable.name.starts_with(DUMMY))
+}
+
+fn flag(variable: &DataSectionVariableMeta) -> &str {
+    variable.cmdarg.long.as_deref().unwrap_or(&variable.name)
+}
+
+fn is_set(matches: &ArgMatches, variable: &DataSectionVariableMeta) -> bool {
+    matches.value_source(&variable.name) == Some(ValueSource::CommandLine)
+}
+
+/// Flags that mean two things would make the engine's parser panic.
+fn check_names(package: &ComposedObject) -> Result<(), String> {
+    let mut names: HashSet<&str> = OWN.into();
+    let mut flags = names.clone();
+    let mut letters: HashSet<&str> = ["h", "V"].into();
+    for (_, variable) in variables(package) {
+        let letter = variable.cmdarg.short.as_deref();
+        if !names.insert(&variable.name)
+            || !flags.insert(flag(variable))
+            || letter.is_some_and(|letter| !letters.insert(letter))
+        {
+            return Err(format!("the flag of its variable `{}` is taken by something else", variable.name));
+        }
+    }
+    Ok(())
+}
+
+/// The engine gives up on a package with any data section that it cannot fill, `.data` for one. Where no flag sets a
+/// variable of such a section there is nothing to fill: libbpf takes its values from the object.
+fn leave_out_other_sections(package: &mut ComposedObject, set: &[Setting]) -> Result<(), String> {
+    let is_other = |section: &str| !FILLED.contains(&section);
+    let is_set = |variable: &DataSectionVariableMeta| set.iter().any(|setting| setting.name == variable.name);
+    if let Some((section, variable)) = variables(package).find(|(section, v)| is_other(section) && is_set(v))
+    {
+        return Err(format!("eunomia's engine sets no variable of {section}, where `{}` is", variable.name));
+    }
+    package.meta.bpf_skel.data_sections.retain(|section| !is_other(&section.name));
+    Ok(())
+}

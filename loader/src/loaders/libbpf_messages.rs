@@ -1,0 +1,75 @@
+//! What the C library libbpf says, kept instead of printed: reasons, and the verifier's log.
+//!
+//! Shared by all loaders that stand on libbpf, since there is one libbpf in a process.
+
+use std::mem;
+use std::sync::{Mutex, PoisonError};
+
+use libbpf_rs::{PrintLevel, set_print};
+
+use crate::Error;
+
+/// What libbpf prints around a verifier's log.
+const LOG_START: &str = "-- BEGIN PROG LOAD LOG --\n";
+const LOG_END: &str = "-- END PROG LOAD LOG --";
+
+/// What libbpf has said since the last [`take`]. Its callback takes no context, hence a static.
+static MESSAGES: Mutex<String> = Mutex::new(String::new());
+
+/// Has libbpf's messages kept from now on.
+pub fn keep() {
+    set_print(Some((PrintLevel::Info, keep_message)));
+}
+
+/// The same, and has all messages printed on standard error, those for debugging among them.
+pub fn keep_and_show() {
+    set_print(Some((PrintLevel::Debug, |level, message| {
+        eprint!("{message}");
+        if level != PrintLevel::Debug {
+            keep_message(level, message);
+        }
+    })));
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature is libbpf-rs's")]
+fn keep_message(_level: PrintLevel, message: String) {
+    MESSAGES.lock().unwrap_or_else(PoisonError::into_inner).push_str(&message);
+}
+
+/// Takes the messages that there are.
+pub fn take() -> String {
+    mem::take(&mut MESSAGES.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// An error together with what libbpf said before, on one line.
+pub fn one_line(error: &str, messages: &str) -> String {
+    let lines = messages.lines().map(|line| line.trim_start_matches("libbpf: "));
+    [error].into_iter().chain(lines).collect::<Vec<_>>().join("; ")
+}
+
+/// Finds the verifier's log, and the program it is about, in what libbpf said.
+pub fn verifier_log(messages: &str) -> Option<Error> {
+    let (before, after) = messages.split_once(LOG_START)?;
+    let (log, _) = after.split_once(LOG_END)?;
+    let program = before.rsplit('\'').nth(1).unwrap_or("the program");
+    Some(Error::Rejected { program: program.to_owned(), log: log.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verifiers_log_is_found_among_the_messages() {
+        let messages = "libbpf: prog 'a': BPF program load failed: Permission denied\n\
+                        libbpf: prog 'a': -- BEGIN PROG LOAD LOG --\nit's bad\nvery\n-- END PROG LOAD LOG --\n\
+                        libbpf: prog 'a': failed to load: -13\n";
+        let Some(Error::Rejected { program, log }) = verifier_log(messages) else { panic!("no log") };
+        assert_eq!((program.as_str(), log.as_str()), ("a", "it's bad\nvery\n"));
+    }
+
+    #[test]
+    fn messages_without_a_log_give_none() {
+        assert!(verifier_log("libbpf: Error in bpf_create_map_xattr(x): -1\n").is_none());
+    }
+}
