@@ -5,6 +5,8 @@
 
 mod kernels;
 #[cfg(feature = "lab")]
+mod package;
+#[cfg(feature = "lab")]
 mod real;
 mod report;
 #[cfg(feature = "lab")]

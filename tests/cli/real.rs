@@ -13,12 +13,12 @@ use serde_json::Value;
 use crate::support::lab::{machines, spawn};
 use crate::support::{Xtask, root};
 
-/// A test that each loader has.
-const ONE: &str = "filter::one_pid";
+/// A test that each loader has, with the program that they all take as it is.
+const ONE: [&str; 2] = ["filter::one_pid [aya minimal-c]", "filter::one_pid [libbpf minimal-c]"];
 
 #[test]
 fn list_has_at_least_nine_tests_for_each_loader() {
-    for loader in ["aya", "libbpf"] {
+    for loader in ["aya", "libbpf", "eunomia"] {
         let stdout =
             Xtask::with_kernels(&["vm-test", "-k", "6.12", "-l", loader, "--list"]).ends_with(0).stdout;
         assert!(stdout.lines().count() >= 9, "{stdout}");
@@ -30,7 +30,7 @@ fn list_has_at_least_nine_tests_for_each_loader() {
 fn an_unknown_loader_or_a_filter_that_leaves_nothing_exits_with_2() {
     let stderr = Xtask::with_kernels(&["vm-test", "-l", "cilium"]).ends_with(2).stderr;
     assert!(
-        stderr.contains("there is no loader \"cilium\" in these tests: there is aya, libbpf"),
+        stderr.contains("there is no loader \"cilium\" in these tests: there is aya, eunomia, libbpf"),
         "{stderr}"
     );
     let stderr = Xtask::with_kernels(&["vm-test", "no-such-test"]).ends_with(2).stderr;
@@ -41,7 +41,7 @@ fn an_unknown_loader_or_a_filter_that_leaves_nothing_exits_with_2() {
 fn the_reports_say_what_ran() {
     let scratch = tempfile::tempdir().unwrap();
     let [json, junit] = ["out.json", "out.xml"].map(|name| scratch.path().join(name).display().to_string());
-    let words = ["vm-test", "-k", "6.12", "--fresh", ONE, "--json", &json, "--junit", &junit];
+    let words = ["vm-test", "-k", "6.12", "--fresh", ONE[0], ONE[1], "--json", &json, "--junit", &junit];
     let stdout = Xtask::with_kernels(&words).ends_with(0).stdout;
     assert!(stdout.ends_with("\n2 passed, 0 failed\n"), "{stdout}");
 
@@ -84,7 +84,7 @@ fn a_killed_run_leaves_no_machine_and_the_next_one_clears_up() {
         assert!(Instant::now() < deadline, "a machine outlived its run");
         std::thread::sleep(Duration::from_millis(10));
     }
-    let mut next = spawn(&["vm-test", "-k", "6.12", ONE], temporary.path());
+    let mut next = spawn(&["vm-test", "-k", "6.12", ONE[0], ONE[1]], temporary.path());
     std::io::copy(&mut next.stdout.take().unwrap(), &mut std::io::sink()).unwrap();
     assert_eq!(next.wait().unwrap().code(), Some(0));
     assert_eq!(temporary.path().read_dir().unwrap().count(), 0);
@@ -109,7 +109,8 @@ fn a_kernel_that_never_comes_up_is_an_error_of_the_lab_within_its_time_limit() {
     let image = scratch.path().join("vmlinuz");
     let whole = fs::read(cached_image()).unwrap();
     fs::write(&image, &whole[..whole.len() / 2]).unwrap();
-    let words = ["vm-test", "-k", image.to_str().unwrap(), ONE, "--accel", "tcg", "--boot-timeout", "20"];
+    let words =
+        ["vm-test", "-k", image.to_str().unwrap(), ONE[0], ONE[1], "--accel", "tcg", "--boot-timeout", "20"];
     let begin = Instant::now();
     let stdout = Xtask::with_kernels(&words).ends_with(3).stdout;
     assert!(begin.elapsed() < Duration::from_secs(60), "it took {:?}", begin.elapsed());
@@ -153,7 +154,7 @@ fn fail_fast_ends_at_the_first_failure() {
 fn a_reader_that_goes_away_loses_no_report_and_changes_no_exit_code() {
     let (temporary, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let json = scratch.path().join("out.json").display().to_string();
-    let mut child = spawn(&["vm-test", "-k", "6.12", ONE, "--json", &json], temporary.path());
+    let mut child = spawn(&["vm-test", "-k", "6.12", ONE[0], ONE[1], "--json", &json], temporary.path());
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(read(&json)["kernels"][0]["outcome"], "passed");

@@ -3,15 +3,15 @@
 use rstest::rstest;
 use rstest_reuse::apply;
 
-use crate::pairs::every_loader;
+use crate::pairs::every_folded_pair;
 use crate::support::{Actor, Cast, Run, Trace, assert_transcript};
 
-#[apply(every_loader)]
-fn runs_without_a_filter(#[case] loader: &str) {
+#[apply(every_folded_pair)]
+fn runs_without_a_filter(#[case] loader: &str, #[case] object: &str) {
     let (mut writer, mut other) = (Actor::start(), Actor::start());
     let cast = Cast::new([(writer.pid(), "writer"), (other.pid(), "other")]);
     let mut trace = Trace::start();
-    let attached = Run::new(loader, "minimal-folded").attach();
+    let attached = Run::new(loader, object).attach();
 
     writer.write(3);
     other.write(2);
@@ -20,8 +20,10 @@ fn runs_without_a_filter(#[case] loader: &str) {
     attached.detach();
 }
 
-#[apply(every_loader)]
-fn is_refused_with_a_filter(#[case] loader: &str) {
-    let refusal = Run::new(loader, "minimal-folded").filter(1).refusal();
-    assert_transcript!("folded-global", refusal);
+#[apply(every_folded_pair)]
+fn is_refused_with_a_filter(#[case] loader: &str, #[case] object: &str) {
+    let run = Run::new(loader, object).filter(1);
+    // Each names its own file, and the flag as it is spelled for it.
+    let refusal = run.refusal().replace(&run.file(), "minimal-folded.bpf.o");
+    assert_transcript!("folded-global", refusal.replace("--pid_filter", "--pid-filter"));
 }

@@ -1,7 +1,8 @@
 //! The matrix: which loaders meet which programs. New ones are added here and nowhere else.
 //!
 //! A case's description is part of the test's name, as in `filter::one_pid::case_1_aya_on_minimal_c`, and
-//! xtask reads the loader and the program from it.
+//! xtask reads the loader and the program from it. A program that ends in `.package.json` is a package; the loader
+//! eunomia, which takes nothing else, has that of every program (`Run::new`).
 
 use rstest_reuse::template;
 
@@ -10,11 +11,27 @@ use rstest_reuse::template;
 #[rstest]
 #[case::aya_on_minimal_c("aya", "minimal")]
 #[case::libbpf_on_minimal_c("libbpf", "minimal")]
+#[case::aya_on_minimal_package("aya", "minimal.package.json")]
+#[case::libbpf_on_minimal_package("libbpf", "minimal.package.json")]
+#[case::eunomia_on_minimal_package("eunomia", "minimal.package.json")]
+#[case::eunomia_on_ecc_package("eunomia", "ecc-const-volatile.package.json")]
 pub fn every_pair(#[case] loader: &str, #[case] object: &str) {}
+
+/// Each loader with each program whose filter the compiler folded away.
+#[template]
+#[rstest]
+#[case::aya_on_folded_c("aya", "minimal-folded")]
+#[case::libbpf_on_folded_c("libbpf", "minimal-folded")]
+#[case::aya_on_ecc_folded_package("aya", "ecc-const.package.json")]
+#[case::libbpf_on_ecc_folded_package("libbpf", "ecc-const.package.json")]
+#[case::eunomia_on_folded_package("eunomia", "minimal-folded.package.json")]
+#[case::eunomia_on_ecc_folded_package("eunomia", "ecc-const.package.json")]
+pub fn every_folded_pair(#[case] loader: &str, #[case] object: &str) {}
 
 /// Each loader, for tests that bring a program of their own from `tests/programs/`.
 #[template]
 #[rstest]
 #[case::aya("aya")]
 #[case::libbpf("libbpf")]
+#[case::eunomia("eunomia")]
 pub fn every_loader(#[case] loader: &str) {}

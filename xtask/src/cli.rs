@@ -19,7 +19,7 @@ pub(crate) struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    all is well
-  1    a test failed, or a check found fault
+  1    a test failed, a check found fault, or a program cannot be packaged
   2    the command line is wrong
   3    the lab could not do its job: no such kernel, no QEMU, a guest that never came up
   130  interrupted
@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Setup(Setup),
     /// Build the eBPF objects, the loaders, the agent and the guest tests
     Build(Build),
+    /// Compile a program and pack it, as `ecc` does: NAME.bpf.o, NAME.skel.json and package.json
+    Package(Package),
     /// List, pin, fetch and remove kernels
     Kernels(Kernels),
     /// Open a shell on a kernel, with the host's files read-only
@@ -190,6 +192,29 @@ pub(crate) struct Setup {
 /// Build the eBPF objects, the loaders, the agent and the guest tests
 #[derive(Debug, Args)]
 pub(crate) struct Build {
+    #[command(flatten)]
+    pub(crate) setup: SetupOptions,
+}
+
+/// Compile a program and pack it, as `ecc` does
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask package minimal.bpf.c                writes minimal.bpf.o, minimal.skel.json and package.json beside it
+  cargo xtask package exec.bpf.c exec.h -o out     describes the structs of exec.h, too, for readers of events")]
+pub(crate) struct Package {
+    /// A program in C; what its name has before the first dot names the files
+    #[arg(value_name = "SOURCE.bpf.c")]
+    pub(crate) source: PathBuf,
+    /// The header with the structs that the program sends; SOURCE.h beside the source, if it is there
+    #[arg(value_name = "EVENT_HEADER")]
+    pub(crate) header: Option<PathBuf>,
+    /// Where the files go; the source's folder without it
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Look for headers here, too; may be repeated
+    #[arg(short = 'I', long, value_name = "DIR")]
+    pub(crate) include: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) setup: SetupOptions,
 }

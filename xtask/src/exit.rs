@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::build::Refused;
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -9,6 +11,8 @@ pub(crate) enum Exit {
     Success,
     /// A test failed, or a check found fault.
     TestsFailed,
+    /// What the user gave to be packaged cannot be.
+    Refused,
     /// The command line is wrong. clap uses the same code.
     Usage,
     /// The lab could not do its job: a kernel that cannot be had, QEMU missing, a guest that never came up.
@@ -35,7 +39,11 @@ impl Exit {
             return Self::Interrupted;
         }
         err!("{} {error:#}", console::style("error:").red().bold().for_stderr());
-        if error.is::<UsageError>() { Self::Usage } else { Self::Lab }
+        match () {
+            () if error.is::<UsageError>() => Self::Usage,
+            () if error.is::<Refused>() => Self::Refused,
+            () => Self::Lab,
+        }
     }
 }
 
@@ -43,7 +51,7 @@ impl Exit {
 pub(crate) fn code(exit: Exit) -> ExitCode {
     ExitCode::from(match exit {
         Exit::Success => 0,
-        Exit::TestsFailed => 1,
+        Exit::TestsFailed | Exit::Refused => 1,
         Exit::Usage => 2,
         Exit::Lab => 3,
         Exit::Interrupted => 130,

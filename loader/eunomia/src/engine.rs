@@ -44,9 +44,9 @@ impl Loader for Eunomia {
         package.meta.bpf_skel.obj_name.push('\0');
 
         if package.meta.debug_verbose {
-            messages::keep_and_show()
+            messages::keep_and_show();
         } else {
-            messages::keep()
+            messages::keep();
         }
         let failed = |what: &str, error: &anyhow::Error| {
             let messages = messages::take();

@@ -9,6 +9,9 @@ use nix::unistd::Pid;
 use super::line::Line;
 use super::payload;
 
+/// What the file name of a package ends in, in the payload.
+const PACKAGE: &str = ".package.json";
+
 /// A command line for the loader.
 pub(crate) struct Run<'a> {
     loader: &'a str,
@@ -31,7 +34,7 @@ pub(crate) struct Program {
 }
 
 impl<'a> Run<'a> {
-    /// `object` is the name of a source in `ebpf/` or `tests/programs/` without its ending.
+    /// `object` is the name of a source in `ebpf/` or `tests/programs/` without its ending, or of a package with it.
     pub(crate) fn new(loader: &'a str, object: &'a str) -> Self {
         Self { loader, object, filter: None, trace: false }
     }
@@ -44,17 +47,34 @@ impl<'a> Run<'a> {
         Self { trace: true, ..self }
     }
 
+    /// The file that the loader gets: of a program that is not said to be a package, what this loader takes.
+    pub(crate) fn file(&self) -> String {
+        let ending = match self.object.ends_with(PACKAGE) {
+            true => "",
+            false if self.takes_packages_only() => PACKAGE,
+            false => ".bpf.o",
+        };
+        format!("{}{ending}", self.object)
+    }
+
+    /// Such a loader has a flag for each variable of a package.
+    fn takes_packages_only(&self) -> bool {
+        self.loader == "eunomia"
+    }
+
     /// Objects are named relative to the working folder, so that messages do not depend on where the payload is.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(payload::path("bin/hooklab-loader"));
         command.current_dir(payload::path("objects")).args(["run", "--loader", self.loader]);
-        if let Some(pid) = self.filter {
-            command.arg("--pid-filter").arg(pid.to_string());
-        }
         if self.trace {
             command.arg("--trace");
         }
-        command.arg(format!("{}.bpf.o", self.object));
+        // The flags of a package come after it; the loader's own may.
+        command.arg(self.file());
+        if let Some(pid) = self.filter {
+            let flag = if self.takes_packages_only() { "--pid_filter" } else { "--pid-filter" };
+            command.arg(flag).arg(pid.to_string());
+        }
         command
     }
 

@@ -14,12 +14,22 @@ use crate::setup;
 /// Named explicitly, so that build scripts and procedural macros, which run here, stay dynamic.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
+/// The binary that packs objects; it runs here, on the host.
+const PACKAGER: &str = "hooklab-package";
+
 /// What was built.
 pub(super) struct Binaries {
     pub(super) tests: PathBuf,
     pub(super) agent: PathBuf,
     pub(super) programs: Vec<PathBuf>,
     pub(super) specimens: PathBuf,
+    pub(super) packager: Packager,
+}
+
+/// What it takes to make a package.
+pub(super) struct Packager {
+    /// The binary that packs objects.
+    pub(super) binary: PathBuf,
     /// The source of the crate that carries the `bpf/` headers.
     pub(super) libbpf_sys: PathBuf,
 }
@@ -40,8 +50,70 @@ struct Target {
     name: String,
 }
 
+/// Builds all of them.
 pub(super) fn build(lab: &Lab, observer: &dyn Observer) -> Result<Binaries> {
-    let mut child = command(lab)?.spawn().context("failed to run cargo")?;
+    let features = [
+        "hooklab-loader/static",
+        "hooklab-loader-eunomia/static",
+        "hooklab-package/static",
+        "hooklab-tests/guest",
+        "hooklab-tests/specimens",
+    ];
+    let packages = ["hooklab-loader", "hooklab-loader-eunomia", PACKAGER, "hooklab-agent", "hooklab-tests"];
+    let binaries = ["hooklab-loader", "hooklab-loader-eunomia", PACKAGER, "hooklab-agent", "hooklab-actor"];
+    let built = run_cargo(lab, &packages, &binaries, &["guest", "specimens"], &features, observer)?;
+    Ok(Binaries {
+        tests: built.find("guest")?,
+        agent: built.find("hooklab-agent")?,
+        specimens: built.find("specimens")?,
+        programs: vec![
+            built.find("hooklab-loader")?,
+            built.find("hooklab-loader-eunomia")?,
+            built.find("hooklab-actor")?,
+        ],
+        packager: built.packager()?,
+    })
+}
+
+/// Builds only what packs objects, in the same way: what is built for one is built for the other.
+pub(super) fn build_packager(lab: &Lab, observer: &dyn Observer) -> Result<Packager> {
+    run_cargo(lab, &[PACKAGER], &[PACKAGER], &[], &["hooklab-package/static"], observer)?.packager()
+}
+
+/// What one call of cargo gave.
+struct Built {
+    executables: Vec<(String, PathBuf)>,
+    libbpf_sys: Option<PathBuf>,
+}
+
+impl Built {
+    fn find(&self, name: &str) -> Result<PathBuf> {
+        let found = self.executables.iter().find(|(target, _)| target == name).map(|(_, path)| path.clone());
+        found.with_context(|| format!("failed to find {name} among what cargo built"))
+    }
+
+    fn packager(&self) -> Result<Packager> {
+        let libbpf_sys =
+            self.libbpf_sys.clone().context("failed to find libbpf-sys among what cargo built")?;
+        Ok(Packager { binary: self.find(PACKAGER)?, libbpf_sys })
+    }
+}
+
+fn run_cargo(
+    lab: &Lab,
+    packages: &[&str],
+    binaries: &[&str],
+    tests: &[&str],
+    features: &[&str],
+    observer: &dyn Observer,
+) -> Result<Built> {
+    let mut command = command(lab)?;
+    let options = [("-p", packages), ("--bin", binaries), ("--test", tests)];
+    for (option, names) in options {
+        command.args(names.iter().flat_map(|name| [option, name]));
+    }
+    let mut child =
+        command.args(["--features", &features.join(",")]).spawn().context("failed to run cargo")?;
     let (mut executables, mut libbpf_sys) = (Vec::new(), None);
     let messages = child.stdout.take().context("failed to listen to cargo")?;
     for line in BufReader::new(messages).lines() {
@@ -66,17 +138,7 @@ pub(super) fn build(lab: &Lab, observer: &dyn Observer) -> Result<Binaries> {
         lab.check_interrupt()?;
         bail!("failed to build the guest's binaries; cargo says why, above");
     }
-    let find = |name: &str| {
-        let found = executables.iter().find(|(target, _)| target == name).map(|(_, path)| path.clone());
-        found.with_context(|| format!("failed to find {name} among what cargo built"))
-    };
-    Ok(Binaries {
-        tests: find("guest")?,
-        agent: find("hooklab-agent")?,
-        specimens: find("specimens")?,
-        programs: vec![find("hooklab-loader")?, find("hooklab-actor")?],
-        libbpf_sys: libbpf_sys.context("failed to find libbpf-sys among what cargo built")?,
-    })
+    Ok(Built { executables, libbpf_sys })
 }
 
 fn command(lab: &Lab) -> Result<Command> {
@@ -93,10 +155,6 @@ fn command(lab: &Lab) -> Result<Command> {
             TARGET,
             "--message-format=json-render-diagnostics",
         ])
-        .args(["-p", "hooklab-loader", "-p", "hooklab-agent", "-p", "hooklab-tests"])
-        .args(["--bin", "hooklab-loader", "--bin", "hooklab-agent", "--bin", "hooklab-actor"])
-        .args(["--test", "guest", "--test", "specimens"])
-        .args(["--features", "hooklab-loader/static,hooklab-tests/guest,hooklab-tests/specimens"])
         .arg("--target-dir")
         .arg(lab.target.join("guest"))
         .current_dir(&lab.root)

@@ -2,6 +2,7 @@
 
 mod binaries;
 mod objects;
+mod packages;
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,8 @@ use hooklab_vm::event::Observer;
 use hooklab_vm::payload;
 
 use crate::lab::Lab;
+
+pub(crate) use packages::{Refused, package};
 
 /// Where the guest-test binary is in the payload.
 pub(crate) const TEST_BINARY: &str = "guest";
@@ -32,16 +35,20 @@ pub(crate) struct Artifacts {
     pub(crate) programs: Vec<PathBuf>,
     /// The eBPF objects.
     pub(crate) objects: Vec<PathBuf>,
+    /// The packages: each in a folder named after its program.
+    pub(crate) packages: Vec<PathBuf>,
 }
 
 /// Builds everything; what has not changed is not built again.
 pub(crate) fn build(lab: &Lab, observer: &dyn Observer) -> Result<Artifacts> {
     let binaries = binaries::build(lab, observer)?;
     lab.check_interrupt()?;
-    let objects = objects::build(lab, &binaries.libbpf_sys, observer)?;
+    let objects = objects::build(lab, &binaries.packager.libbpf_sys, observer)?;
+    lab.check_interrupt()?;
+    let packages = packages::build(lab, &binaries.packager.binary, &objects, observer)?;
     lab.check_interrupt()?;
     let binaries::Binaries { tests, specimens, agent, programs, .. } = binaries;
-    Ok(Artifacts { tests, specimens, agent, programs, objects })
+    Ok(Artifacts { tests, specimens, agent, programs, objects, packages })
 }
 
 /// The archive with all that a guest runs.
@@ -59,6 +66,12 @@ pub(crate) fn pack(lab: &Lab, artifacts: &Artifacts) -> Result<Vec<u8>> {
     }
     for snapshot in files(&lab.root.join(SNAPSHOTS), "snap")? {
         add(&format!("{WORKSPACE}/{SNAPSHOTS}"), &snapshot)?;
+    }
+    for package in &artifacts.packages {
+        let name = package.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+        archive
+            .add(&format!("objects/{name}.package.json"), package)
+            .context("failed to pack the payload")?;
     }
     archive.add(TEST_BINARY, &artifacts.tests).context("failed to pack the payload")?;
     archive.finish().context("failed to pack the payload")

@@ -25,6 +25,7 @@ pub(super) fn build(lab: &Lab, libbpf_sys: &Path, observer: &dyn Observer) -> Re
     fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
     link_headers(libbpf_sys, &include)?;
     let compiler = compiler()?;
+    let flags = [flags(libbpf_sys, &include), ["-Wall", "-Werror"].map(str::to_owned).to_vec()].concat();
     let headers = headers(lab)?;
     let mut objects = Vec::new();
     for source in
@@ -32,7 +33,6 @@ pub(super) fn build(lab: &Lab, libbpf_sys: &Path, observer: &dyn Observer) -> Re
     {
         let name = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let object = folder.join(format!("{name}.o"));
-        let flags = flags(libbpf_sys, &include);
         let code =
             fs::read_to_string(&source).with_context(|| format!("failed to read {}", source.display()))?;
         let digest = Sha256::digest(format!("{compiler}\n{flags:?}\n{headers}\n{code}"));
@@ -47,6 +47,15 @@ pub(super) fn build(lab: &Lab, libbpf_sys: &Path, observer: &dyn Observer) -> Re
         objects.push(object);
     }
     Ok(objects)
+}
+
+/// clang's flags for a program of somebody else's, as it stands: what is dubious in it is told, and no error.
+pub(super) fn foreign_flags(lab: &Lab, libbpf_sys: &Path) -> Result<Vec<String>> {
+    let include = lab.scratch().join("include");
+    link_headers(libbpf_sys, &include)?;
+    compiler()?;
+    let own = ["-Wno-unknown-attributes", "-D__TARGET_ARCH_x86"].map(str::to_owned).to_vec();
+    Ok([flags(libbpf_sys, &include), own].concat())
 }
 
 /// Makes `<bpf/...>` mean the headers of libbpf-sys, not those of the host.
@@ -80,7 +89,7 @@ fn compiler() -> Result<String> {
 
 /// clang's flags. Folders are given stand-ins, since debug information and BTF would carry their names.
 fn flags(libbpf_sys: &Path, include: &Path) -> Vec<String> {
-    let words = ["-g", "-O2", "-Wall", "-Werror", "-target", "bpf", "-fdebug-compilation-dir=."];
+    let words = ["-g", "-O2", "-target", "bpf", "-fdebug-compilation-dir=."];
     let mut flags: Vec<String> = words.map(str::to_owned).to_vec();
     flags.push(format!("-ffile-prefix-map={}=libbpf-sys", libbpf_sys.display()));
     flags.push(format!("-ffile-prefix-map={}=include", include.display()));

@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod kernels;
 mod machines;
+mod package;
 mod report;
 mod setup;
 mod shell;

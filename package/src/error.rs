@@ -1,0 +1,63 @@
+//! What can be wrong with an object.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why an object is not packed. The messages are lower case and continue "failed to".
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The bytes are no object.
+    #[error("read the object: {0}")]
+    Elf(#[from] object::read::Error),
+    /// It was compiled for something else.
+    #[error("use the object: it is not for eBPF; compile it with `clang -target bpf`")]
+    NotEbpf,
+    /// There are no types in it.
+    #[error("describe the object: it has no BTF; compile it with `clang -g -target bpf`")]
+    NoBtf,
+    /// Nothing in it can be attached.
+    #[error(
+        "describe the object: there is no program in it; put one into a section, as in SEC(\"tp/CATEGORY/NAME\")"
+    )]
+    NoProgram,
+    /// Nobody knows where the program goes.
+    #[error("describe `{program}`: libbpf knows no section `{section}`, so it could not be attached")]
+    UnknownSection {
+        /// The function.
+        program: String,
+        /// Its section.
+        section: String,
+    },
+    /// libbpf does not take it.
+    #[error("open the object with libbpf: {0}")]
+    Open(String),
+    /// libbpf cannot say what a type is in C.
+    #[error("name the type of `{name}` in C: {source}")]
+    Type {
+        /// The variable or member.
+        name: String,
+        /// What libbpf answered.
+        source: io::Error,
+    },
+    /// The header names a struct that the compiled program does not know.
+    #[error("export `{0}`: the program does not have this struct; include the header in it")]
+    NoStruct(String),
+    /// A file cannot be read.
+    #[error("read {}: {source}", path.display())]
+    Read {
+        /// Where.
+        path: PathBuf,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("write {}: {source}", path.display())]
+    Write {
+        /// Where.
+        path: PathBuf,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,42 @@
+//! Describes a compiled eBPF object, and packs object and description into one file.
+//!
+//! The form is that of `ecc` 0.3.3, the compiler of eunomia-bpf, which gets its description from a changed bpftool.
+//! As there, names and types come from libbpf: what it makes of an object when it loads it is what the description
+//! says.
+
+mod c_type;
+mod error;
+mod export;
+mod object_file;
+mod output;
+mod skeleton;
+
+pub use error::Error;
+pub use export::{ExportType, Member};
+pub use object_file::read;
+pub use output::{Meta, write};
+pub use skeleton::{DataSection, Map, Program, Skeleton, Variable};
+
+use libbpf_rs::ObjectBuilder;
+
+/// The version of `ecc` whose form this is.
+pub const ECC_VERSION: &str = "0.3.3";
+
+/// Describes an object.
+///
+/// `name` is that of the program, as in `NAME.bpf.c`; `exports` names structs whose members a reader of events needs
+/// to know, and `None` says that there is no such reader.
+///
+/// # Errors
+///
+/// [`Error`]: the object is none, or lacks what a description is made of.
+pub fn describe(object: &[u8], name: &str, exports: Option<&[String]>) -> Result<Meta, Error> {
+    let object_name = skeleton::object_name(name);
+    let opened = ObjectBuilder::default()
+        .name(&object_name)
+        .and_then(|builder| builder.open_memory(object))
+        .map_err(|error| Error::Open(format!("{error:#}")))?;
+    let bpf_skel = skeleton::read(&opened, object_name)?;
+    let export_types = exports.map(|names| export::read(&opened, names)).transpose()?;
+    Ok(Meta { bpf_skel, eunomia_version: ECC_VERSION, export_types })
+}
