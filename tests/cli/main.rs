@@ -1,9 +1,12 @@
 //! Tests of the command line, run on the host as a user would run it: `cargo xtask ...`.
 //!
-//! Those in `real` and `saved` boot guests: they are left out of a plain `cargo test` and belong to `cargo xtask test`.
+//! Those in `leaks`, `real` and `saved` boot guests: they are left out of a plain `cargo test` and belong to
+//! `cargo xtask test`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod kernels;
+#[cfg(feature = "lab")]
+mod leaks;
 #[cfg(feature = "lab")]
 mod package;
 #[cfg(feature = "lab")]

@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
 
-use crate::support::lab::{machines, spawn};
+use crate::support::lab::{machines, read, spawn, specimens};
 use crate::support::{Xtask, root};
 
 /// A test that each loader has, with the program that they all take as it is.
@@ -121,7 +120,9 @@ fn a_kernel_that_never_comes_up_is_an_error_of_the_lab_within_its_time_limit() {
 fn tests_that_misbehave_take_down_themselves_alone() {
     let scratch = tempfile::tempdir().unwrap();
     let json = scratch.path().join("out.json").display().to_string();
-    let words = ["vm-test", "-k", "6.12", "--binary", &specimens(), "--timeout", "3", "--json", &json];
+    let binary = specimens();
+    let words =
+        ["vm-test", "-k", "6.12", "--binary", &binary, "misbehaves::", "--timeout", "3", "--json", &json];
     let stdout = Xtask::with_kernels(&words).ends_with(1).stdout;
     assert!(stdout.contains("Kernel panic - not syncing: sysrq triggered crash"), "{stdout}");
     // The console of the machine that died outlives the one that came after it.
@@ -144,7 +145,9 @@ fn tests_that_misbehave_take_down_themselves_alone() {
 fn fail_fast_ends_at_the_first_failure() {
     let scratch = tempfile::tempdir().unwrap();
     let json = scratch.path().join("out.json").display().to_string();
-    let words = ["vm-test", "-k", "6.12", "--binary", &specimens(), "--fail-fast", "--json", &json];
+    let binary = specimens();
+    let words =
+        ["vm-test", "-k", "6.12", "--binary", &binary, "misbehaves::", "--fail-fast", "--json", &json];
     let stdout = Xtask::with_kernels(&words).ends_with(1).stdout;
     assert!(stdout.ends_with("\n1 passed, 1 failed\n8 tests were not run\n"), "{stdout}");
     assert_eq!(read(&json)["kernels"][0]["not_run"], 8);
@@ -158,16 +161,6 @@ fn a_reader_that_goes_away_loses_no_report_and_changes_no_exit_code() {
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(read(&json)["kernels"][0]["outcome"], "passed");
-}
-
-/// The static binary with tests that misbehave.
-fn specimens() -> String {
-    let built = Xtask::with_kernels(&["build"]).ends_with(0).stdout;
-    built.lines().find(|line| line.contains("/specimens-")).unwrap().to_owned()
-}
-
-fn read(json: &str) -> Value {
-    serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap()
 }
 
 /// The image that the lab has of 6.12.

@@ -106,6 +106,17 @@ pub(crate) mod lab {
         fs::read_dir("/proc").unwrap().flatten().filter(|process| is_ours(&process.path())).count()
     }
 
+    /// The static binary with tests that misbehave.
+    pub(crate) fn specimens() -> String {
+        let built = Xtask::with_kernels(&["build"]).ends_with(0).stdout;
+        built.lines().find(|line| line.contains("/specimens-")).unwrap().to_owned()
+    }
+
+    /// A JSON report.
+    pub(crate) fn read(json: &str) -> serde_json::Value {
+        serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap()
+    }
+
     /// The same, as a process to talk to while it runs.
     pub(crate) fn spawn(words: &[&str], temporary: &Path) -> std::process::Child {
         std::process::Command::new(env!("CARGO"))

@@ -30,8 +30,9 @@ struct SmallBuffer {
 impl SmallBuffer {
     fn set() -> Self {
         let size = fs::read_to_string(Self::file()).expect("tracefs is mounted");
-        // `7 (expanded: 1408)` as long as the kernel has not needed the full size.
-        let before = size.split_whitespace().next().expect("a size").to_owned();
+        // `7 (expanded: 1408)` as long as the kernel has not needed the full size: later it would.
+        let mut numbers = size.split(|character: char| !character.is_ascii_digit());
+        let before = numbers.rfind(|text| !text.is_empty()).expect("a size").to_owned();
         fs::write(Self::file(), "1").expect("shrink the buffer");
         Self { before }
     }

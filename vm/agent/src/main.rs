@@ -1,5 +1,5 @@
 //! The agent: PID 1 of the guest. It makes the guest habitable, says hello, runs the tests it is sent, each in a
-//! process of its own, and tells what came of them.
+//! process of its own, and tells what came of them, and what they did to the kernel.
 //!
 //! With `--stdio FOLDER` it does the same as an ordinary process on the running kernel: requests come over
 //! standard input, reports go to standard output, the payload goes into FOLDER.
@@ -10,6 +10,7 @@ mod output;
 mod process;
 mod session;
 mod wake;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

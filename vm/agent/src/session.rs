@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use hooklab_protocol::{self as protocol, PAYLOAD_VARIABLE, Report, Request, Run, Wake};
+use hooklab_protocol::{self as protocol, Aftermath, PAYLOAD_VARIABLE, Report, Request, Run, Wake};
 
 use crate::Error;
 use crate::collect::Collector;
 use crate::process::Processes;
 use crate::wake;
+use crate::watch::Watch;
 
 /// What the agent may clear away after a test.
 #[derive(Debug, Clone, Copy)]
@@ -30,13 +31,16 @@ pub(crate) struct Session<R: Read, W: Write> {
     scope: Scope,
     processes: Processes,
     collector: Option<Collector>,
+    /// A machine as it was before anything ran on it; none for the running kernel, on which others are at work.
+    watch: Option<Watch>,
 }
 
 impl<R: Read, W: Write> Session<R, W> {
     /// Payloads will go into `folder`.
     pub(crate) fn new(from: R, to: W, folder: PathBuf, scope: Scope) -> Result<Self, Error> {
         let from = BufReader::with_capacity(256 << 10, from);
-        Ok(Self { from, to, folder, scope, processes: Processes::new(scope)?, collector: None })
+        let watch = matches!(scope, Scope::Machine).then(Watch::begin);
+        Ok(Self { from, to, folder, scope, processes: Processes::new(scope)?, collector: None, watch })
     }
 
     /// Says hello and serves until told to power off, or until the host is gone.
@@ -72,6 +76,9 @@ impl<R: Read, W: Write> Session<R, W> {
         if let Scope::Machine = self.scope {
             wake::set_right(wake)?;
         }
+        if let Some(watch) = &mut self.watch {
+            watch.forget_messages();
+        }
         self.hello()
     }
 
@@ -82,7 +89,20 @@ impl<R: Read, W: Write> Session<R, W> {
         for test in &run.tests {
             self.report(&Report::Started { test: test.clone() })?;
             let mut command = self.command(run, test);
-            let ended = self.processes.run(&mut command, Duration::from_millis(run.timeout_ms))?;
+            let (to, mut told) = (&mut self.to, false);
+            let mut settling = || match std::mem::replace(&mut told, true) {
+                false => Ok(protocol::send(to, &Report::Settling)?),
+                true => Ok(()),
+            };
+            let limit = Duration::from_millis(run.timeout_ms);
+            let ended = self.processes.run(&mut command, limit, &mut settling)?;
+            let aftermath = match &mut self.watch {
+                Some(watch) if run.check => watch.after(ended.left, &mut settling)?,
+                // Others live on the host: only what the test itself started is known to be its own.
+                _ if run.check => Aftermath { left: ended.left, ..Aftermath::default() },
+                _ => Aftermath::default(),
+            };
+            let spent = aftermath.spent;
             for file in collector.iter_mut().flat_map(Collector::changed) {
                 self.report(&file)?;
             }
@@ -91,7 +111,11 @@ impl<R: Read, W: Write> Session<R, W> {
                 exit: ended.exit,
                 micros: u64::try_from(ended.duration.as_micros()).unwrap_or(u64::MAX),
                 output: ended.output,
+                aftermath,
             })?;
+            if spent {
+                return Ok(());
+            }
         }
         self.collector = collector;
         self.report(&Report::Done)

@@ -21,6 +21,16 @@ pub const MAX_FRAME: usize = 4 << 20;
 /// Most bytes of a test's output that travel to the host; from longer output the middle is cut out.
 pub const MAX_OUTPUT: usize = 256 << 10;
 
+/// Most things that a test left behind that are named.
+pub const MAX_LEFT: usize = 32;
+
+/// Most bytes of what the kernel complained of during a test.
+pub const MAX_COMPLAINT: usize = 16 << 10;
+
+/// How long the agent may wait for what a test seems to have left behind to go away, in milliseconds: the kernel
+/// frees much of it some time after nobody holds it any more.
+pub const SETTLE_MS: u64 = 3000;
+
 /// Modification time, in seconds since the epoch, of every file in a payload: what is younger was made by a test.
 pub const PAYLOAD_MTIME: u64 = 1;
 
@@ -70,6 +80,8 @@ pub struct Run {
     pub env: Vec<(String, String)>,
     /// A folder, relative to the payload: files that tests make or change below it are sent back.
     pub collect: Option<String>,
+    /// Whether to compare the kernel after each test with what it was before.
+    pub check: bool,
 }
 
 /// What the agent tells the host.
@@ -90,6 +102,9 @@ pub enum Report {
         /// Its name.
         test: String,
     },
+    /// The running test's process has ended, and seems to have left something behind: the agent waits for it to go
+    /// away, at most [`SETTLE_MS`], and clears away what it can, before it says [`Report::Ended`].
+    Settling,
     /// A test ended.
     Ended {
         /// Its name.
@@ -100,6 +115,8 @@ pub enum Report {
         micros: u64,
         /// What it wrote to standard output and standard error, in order; at most [`MAX_OUTPUT`] bytes.
         output: String,
+        /// What it did to the kernel.
+        aftermath: Aftermath,
     },
     /// A file that a test made or changed.
     File {
@@ -115,6 +132,18 @@ pub enum Report {
         /// What happened.
         message: String,
     },
+}
+
+/// What a test did to the kernel it ran on; nothing, as a rule.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aftermath {
+    /// What it left behind, a line for each thing; at most [`MAX_LEFT`].
+    pub left: Vec<String>,
+    /// What the kernel complained of while it ran: warnings, oopses, new taint flags; at most [`MAX_COMPLAINT`] bytes.
+    pub complaint: String,
+    /// The kernel could not be made again what it was: no further test runs on it, and after [`Report::Ended`]
+    /// nothing follows.
+    pub spent: bool,
 }
 
 /// How a test's process ended.
@@ -189,6 +218,7 @@ mod tests {
             exit: Exit::Signal(9),
             micros: 1234,
             output: "a\u{0}ü\n".into(),
+            aftermath: Aftermath { left: vec!["a map".into()], ..Aftermath::default() },
         };
         let mut stream = Vec::new();
         send(&mut stream, &message).unwrap();

@@ -1,5 +1,6 @@
 //! Runs tests on kernels: several machines at once, each of which takes from what is left to do.
 
+mod aftermath;
 mod judge;
 mod machines;
 mod runner;
@@ -56,6 +57,8 @@ pub struct Campaign<'a> {
     pub env: Vec<(String, String)>,
     /// Folder in the payload from which new and changed files come back.
     pub collect: Option<String>,
+    /// Whether to compare the kernel after each test with what it was before.
+    pub check: bool,
     /// Time limit for a test.
     pub timeout: Duration,
     /// Time limit for a guest to say hello.

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hooklab_protocol::{self as protocol, Report};
+use hooklab_protocol::{self as protocol, Report, SETTLE_MS};
 
+use super::aftermath::weigh;
 use super::judge::judge;
 use super::machines::{NoMachine, Up};
 use super::{Isolation, Kernel, Run};
@@ -19,6 +20,13 @@ const AGENT_PATIENCE: Duration = Duration::from_millis(1500);
 
 /// How long the agent may take to start a test.
 const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the agent may take to clear away what a test left: it waits for some of it to go, and to switch off a tracer
+/// may take a kernel seconds.
+const SETTLE_PATIENCE: Duration = Duration::from_millis(SETTLE_MS + 10_000);
+
+/// Reports that are taken after time is up: some may have waited here, while we could not run.
+const LATE_REPORTS: usize = 256;
 
 /// How often in a row a guest may die with no test running.
 const IDLE_DEATHS: usize = 2;
@@ -94,9 +102,9 @@ impl<'a> Runner<'a> {
         self.run.observer.notify(Event::KernelUp { spec, release, start, boot });
         loop {
             machine.run(self.request())?;
-            self.follow(&mut machine)?;
+            let fit = self.follow(&mut machine)?;
             // The machine is killed: nothing that it could still do matters.
-            if self.run.campaign.isolation == Isolation::Single || !self.take() {
+            if !fit || self.run.campaign.isolation == Isolation::Single || !self.take() {
                 return Ok(());
             }
         }
@@ -110,40 +118,51 @@ impl<'a> Runner<'a> {
             timeout_ms: u64::try_from(campaign.timeout.as_millis()).unwrap_or(u64::MAX),
             env: campaign.env.clone(),
             collect: campaign.collect.clone(),
+            check: campaign.check,
         }
     }
 
-    /// Takes note of what the agent says until it has done what it was asked to, or nothing more is to be done.
-    fn follow(&mut self, machine: &mut Machine) -> Result<(), Death> {
+    /// Takes note of what the agent says until it has done what it was asked to, or nothing more is to be done. Says
+    /// whether the machine is fit for more tests.
+    fn follow(&mut self, machine: &mut Machine) -> Result<bool, Death> {
         let timeout = self.run.campaign.timeout;
         let mut running: Option<(String, Instant)> = None;
+        let (mut settling, mut late) = (false, 0);
+        let mut deadline = Instant::now() + START_PATIENCE;
         loop {
-            let limit = match &running {
-                Some((_, begin)) => {
-                    (timeout + AGENT_PATIENCE).saturating_sub(begin.elapsed()).max(Duration::from_millis(1))
-                }
-                None => START_PATIENCE,
-            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            // A guest that talks without end is not given more time for it.
+            late += usize::from(left.is_zero());
+            if late > LATE_REPORTS {
+                return Err(self.blame(running.as_ref(), Death::Nonsense("it talks without end".into())));
+            }
             let spec = || self.kernel.job.spec.clone();
-            match machine.next(limit) {
+            match machine.next(left.max(Duration::from_millis(1))) {
                 Ok(Report::Started { test }) if running.is_none() && self.batch.front() == Some(&test) => {
                     self.run.observer.notify(Event::TestStarted { spec: spec(), test: test.clone() });
                     running = Some((test, Instant::now()));
+                    settling = false;
+                    deadline = Instant::now() + timeout + AGENT_PATIENCE;
                 }
-                Ok(Report::Ended { test, exit, micros, output })
+                Ok(Report::Settling) if running.is_some() && !settling => {
+                    settling = true;
+                    deadline = deadline.max(Instant::now() + SETTLE_PATIENCE);
+                }
+                Ok(Report::Ended { test, exit, micros, output, aftermath })
                     if running.as_ref().is_some_and(|(name, _)| *name == test) =>
                 {
                     running = None;
-                    let (outcome, message) = judge(exit, &output, &test, timeout);
+                    deadline = Instant::now() + START_PATIENCE;
+                    let (outcome, message) = weigh(judge(exit, &output, &test, timeout), &aftermath);
                     self.end(outcome, Duration::from_micros(micros), message);
-                    if self.run.is_over() {
-                        return Ok(());
+                    if aftermath.spent || self.run.is_over() {
+                        return Ok(false);
                     }
                 }
                 Ok(Report::File { path, content }) => {
                     self.run.observer.notify(Event::File { spec: spec(), path, content });
                 }
-                Ok(Report::Done) if running.is_none() && self.batch.is_empty() => return Ok(()),
+                Ok(Report::Done) if running.is_none() && self.batch.is_empty() => return Ok(true),
                 Ok(other) => {
                     let death = Death::Nonsense(format!("out of turn it said {other:?}"));
                     return Err(self.blame(running.as_ref(), death));

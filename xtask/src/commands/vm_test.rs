@@ -165,6 +165,7 @@ impl VmTest {
             env: self.environment(),
             // Of other people's tests nothing is to come into our checkout.
             collect: self.binary.is_none().then(|| WORKSPACE.into()),
+            check: !self.no_checks,
             timeout: Duration::from_secs(self.timeout),
             boot_timeout: Duration::from_secs(self.boot_timeout),
             machines: self.jobs.map_or_else(machines::at_once, usize::from),
