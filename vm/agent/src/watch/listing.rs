@@ -19,8 +19,12 @@ impl Listing {
         Self { folder, before: names(folder).collect() }
     }
 
+    /// Names that are new, in order.
     pub(super) fn added(&self) -> Vec<OsString> {
-        names(self.folder).filter(|name| !self.before.contains(name)).collect()
+        let mut added: Vec<OsString> =
+            names(self.folder).filter(|name| !self.before.contains(name)).collect();
+        added.sort();
+        added
     }
 }
 
