@@ -27,9 +27,14 @@ fn run(file: &Path, arguments: &[&str]) -> String {
 
 /// Runs it on a package of `ecc`'s whose variables are these instead.
 fn run_with_variables(variables: &Value) -> String {
+    run_with_section(&json!({ "name": ".rodata", "variables": variables }))
+}
+
+/// Runs it on a package of `ecc`'s whose data section is this one instead.
+fn run_with_section(section: &Value) -> String {
     let text = fs::read(fixture("ecc-const-volatile")).expect("it is there");
     let mut package: Value = serde_json::from_slice(&text).expect("it is JSON");
-    package["meta"]["bpf_skel"]["data_sections"][0]["variables"] = variables.clone();
+    package["meta"]["bpf_skel"]["data_sections"][0] = section.clone();
     let file = tempfile::Builder::new().suffix(".json").tempfile().expect("a temporary file");
     fs::write(file.path(), package.to_string()).expect("write a file");
     run(file.path(), &["--pid_filter", "1"])
@@ -79,6 +84,12 @@ fn variables_that_the_object_does_not_have() {
     let variables = json!([{ "name": "pid_filter", "type": "pid_t", "cmdarg": { "long": "other" } },
                            { "name": "pid_filtre", "type": "int", "cmdarg": { "long": "pid_filter" } }]);
     assert_snapshot!("no-variable", run_with_variables(&variables));
+}
+
+#[test]
+fn a_variable_of_a_section_that_the_engine_does_not_fill() {
+    let variables = json!([{ "name": "pid_filter", "type": "pid_t" }]);
+    assert_snapshot!("data", run_with_section(&json!({ "name": ".data", "variables": variables })));
 }
 
 #[test]
