@@ -7,6 +7,7 @@
 
 pub mod attach_point;
 pub mod cli;
+mod cost;
 pub mod error;
 mod loader;
 pub mod loaders;

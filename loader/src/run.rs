@@ -12,6 +12,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
 use serde::Serialize;
 
+use crate::cost::Cost;
 use crate::trace::TracePipe;
 use crate::{AttachedProgram, Error, Global, Job, Loader, Object, Setting, output, preflight};
 
@@ -40,7 +41,16 @@ struct Attached<'a> {
     event: &'static str,
     loader: &'static str,
     object: Cow<'a, str>,
-    programs: &'a [AttachedProgram],
+    programs: Vec<Live<'a>>,
+}
+
+/// A program in that line.
+#[derive(Serialize)]
+struct Live<'a> {
+    #[serde(flatten)]
+    program: &'a AttachedProgram,
+    #[serde(flatten)]
+    cost: Cost,
 }
 
 /// Attaches all programs of the object and detaches them when standard input ends or a signal says so.
@@ -63,11 +73,12 @@ pub fn run(options: &Options<'_>) -> Result<(), Error> {
     let mut trace = options.trace.then(open_trace).transpose()?;
     let job = Job { object: &object, filter: global.as_ref().zip(options.pid_filter) };
     let attachment = options.loader.attach(&job)?;
+    let programs = attachment.programs().iter();
     let line = Attached {
         event: "attached",
         loader: options.loader.name(),
         object: options.object.to_string_lossy(),
-        programs: attachment.programs(),
+        programs: programs.map(|program| Live { program, cost: Cost::of(program.id) }).collect(),
     };
     let followed = announce(&line).and_then(|()| follow(&signals, trace.as_mut()));
     attachment.detach()?;

@@ -6,6 +6,8 @@
 
 mod kernels;
 #[cfg(feature = "lab")]
+mod knowledge;
+#[cfg(feature = "lab")]
 mod leaks;
 #[cfg(feature = "lab")]
 mod package;

@@ -54,6 +54,7 @@ fn the_reports_say_what_ran() {
         ".kernels[].boot_seconds" => "[seconds]",
         ".kernels[].wall_seconds" => "[seconds]",
         ".kernels[].tests[].seconds" => "[seconds]",
+        ".kernels[].tests[].loads[].jited_bytes" => "[bytes]",
     });
     let junit = fs::read_to_string(junit).unwrap();
     assert!(

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+pub use hooklab_protocol::Facts;
 use serde::{Deserialize, Serialize};
 
 /// Something that happened. Readers may ignore what they do not know.
@@ -36,6 +37,8 @@ pub enum Event {
         spec: String,
         /// What `uname -r` prints in the guest.
         release: String,
+        /// What the kernel can do.
+        facts: Facts,
         /// How the agent came to run.
         start: Start,
         /// From the start of QEMU to the hello.
@@ -65,6 +68,8 @@ pub enum Event {
     File {
         /// The kernel, as the user named it.
         spec: String,
+        /// The test's name, as its binary lists it.
+        test: String,
         /// Path relative to the collected folder, as the guest gave it: not to be trusted.
         path: String,
         /// Its content.

@@ -163,6 +163,9 @@ pub(crate) struct VmTest {
     /// List the tests that would run, and stop
     #[arg(long)]
     pub(crate) list: bool,
+    /// Show also what each kernel can do, and what it made of the programs
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
     /// Write the results to this file as JSON
     #[arg(long, value_name = "PATH")]
     pub(crate) json: Option<PathBuf>,
@@ -258,6 +261,15 @@ pub(crate) enum KernelsCommand {
     },
     /// Remove from the cache what vm/kernels.lock does not name
     Prune,
+    /// Put what a report says of the kernels into docs/kernels.md
+    Doc {
+        /// A report that `vm-test --all one_pid --json` wrote
+        #[arg(value_name = "PATH")]
+        report: PathBuf,
+        /// Write nothing: exit with 1 if the page says something else
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 /// How `kernels list` shows them.

@@ -4,6 +4,7 @@ mod actor;
 mod cast;
 mod kernel;
 mod line;
+mod loads;
 mod payload;
 mod run;
 mod trace;

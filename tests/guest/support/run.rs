@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::line::Line;
-use super::payload;
+use super::{loads, payload};
 
 /// What the file name of a package ends in, in the payload.
 const PACKAGE: &str = ".package.json";
@@ -91,6 +91,7 @@ impl<'a> Run<'a> {
             panic!("{command:?} did not attach: {status}");
         }
         let programs = attached_programs(&line, self.loader);
+        loads::note(&line);
         Attached { process, output, programs }
     }
 

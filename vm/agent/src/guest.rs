@@ -14,7 +14,7 @@ use nix::sys::reboot::{RebootMode, reboot};
 use crate::Error;
 
 /// File system type, where it goes, and whether a guest without it is of no use.
-const MOUNTS: [(&str, &str, bool); 8] = [
+const MOUNTS: [(&str, &str, bool); 9] = [
     ("devtmpfs", "/dev", true),
     ("proc", "/proc", true),
     ("sysfs", "/sys", true),
@@ -22,6 +22,7 @@ const MOUNTS: [(&str, &str, bool); 8] = [
     ("tmpfs", "/payload", true),
     ("tracefs", "/sys/kernel/tracing", false),
     ("debugfs", "/sys/kernel/debug", false),
+    ("securityfs", "/sys/kernel/security", false),
     ("bpf", "/sys/fs/bpf", false),
 ];
 

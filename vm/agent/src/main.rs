@@ -5,6 +5,7 @@
 //! standard input, reports go to standard output, the payload goes into FOLDER.
 
 mod collect;
+mod facts;
 mod guest;
 mod output;
 mod process;

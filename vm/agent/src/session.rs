@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use hooklab_protocol::{self as protocol, Aftermath, PAYLOAD_VARIABLE, Report, Request, Run, Wake};
+use hooklab_protocol::{self as protocol, Aftermath, Facts, PAYLOAD_VARIABLE, Report, Request, Run, Wake};
 
 use crate::Error;
 use crate::collect::Collector;
+use crate::facts;
 use crate::process::Processes;
 use crate::wake;
 use crate::watch::Watch;
@@ -31,6 +32,7 @@ pub(crate) struct Session<R: Read, W: Write> {
     scope: Scope,
     processes: Processes,
     collector: Option<Collector>,
+    facts: Facts,
     /// A machine as it was before anything ran on it; none for the running kernel, on which others are at work.
     watch: Option<Watch>,
 }
@@ -39,8 +41,10 @@ impl<R: Read, W: Write> Session<R, W> {
     /// Payloads will go into `folder`.
     pub(crate) fn new(from: R, to: W, folder: PathBuf, scope: Scope) -> Result<Self, Error> {
         let from = BufReader::with_capacity(256 << 10, from);
+        // The trying comes first: the watch takes what it leaves for what was there.
+        let (processes, facts) = (Processes::new(scope)?, facts::find_out());
         let watch = matches!(scope, Scope::Machine).then(Watch::begin);
-        Ok(Self { from, to, folder, scope, processes: Processes::new(scope)?, collector: None, watch })
+        Ok(Self { from, to, folder, scope, processes, collector: None, facts, watch })
     }
 
     /// Says hello and serves until told to power off, or until the host is gone.
@@ -68,7 +72,7 @@ impl<R: Read, W: Write> Session<R, W> {
     }
 
     fn hello(&mut self) -> Result<(), Error> {
-        self.report(&Report::Hello { protocol: protocol::VERSION, release: release()? })
+        self.report(&Report::Hello { protocol: protocol::VERSION, release: release()?, facts: self.facts })
     }
 
     fn wake(&mut self, wake: &Wake) -> Result<(), Error> {

@@ -94,6 +94,8 @@ pub enum Report {
         protocol: u32,
         /// What `uname -r` prints.
         release: String,
+        /// What the kernel can do.
+        facts: Facts,
     },
     /// The payload is in.
     Loaded,
@@ -132,6 +134,23 @@ pub enum Report {
         /// What happened.
         message: String,
     },
+}
+
+/// What a kernel can do for those who trace or hook it: each found out by trying, in the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// It describes its own types (`/sys/kernel/btf/vmlinux`).
+    pub btf: bool,
+    /// Its trace events are there.
+    pub tracefs: bool,
+    /// `bpf` is among the security modules in force.
+    pub bpf_lsm: bool,
+    /// It compiles eBPF programs.
+    pub bpf_jit: bool,
+    /// A kprobe could be put on a function.
+    pub kprobes: bool,
+    /// An eBPF program could be attached to the entry of a function.
+    pub fentry: bool,
 }
 
 /// What a test did to the kernel it ran on; nothing, as a rule.

@@ -16,7 +16,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use hooklab_protocol::{self as protocol, ENTROPY_BYTES, Report, Request, Run, Wake};
+use hooklab_protocol::{self as protocol, ENTROPY_BYTES, Facts, Report, Request, Run, Wake};
 use nix::sys::signal::Signal;
 
 use self::listen::{Heard, create_log, forward_console, forward_reports};
@@ -148,15 +148,15 @@ impl Machine {
         self.send(&Request::Wake(Wake { time, entropy }))
     }
 
-    /// Waits for the agent's hello: the release it runs on, and the time since the machine was started.
+    /// Waits for the agent's hello: the release it runs on, what that can do, and the time since the machine was started.
     ///
     /// # Errors
     /// If the machine dies, or says something else, or nothing within `limit`.
-    pub fn hello(&mut self, limit: Duration) -> Result<(String, Duration), Death> {
+    pub fn hello(&mut self, limit: Duration) -> Result<(String, Facts, Duration), Death> {
         self.take_charge()?;
         match self.next(limit)? {
-            Report::Hello { protocol, release } if protocol == protocol::VERSION => {
-                Ok((release, self.started.elapsed()))
+            Report::Hello { protocol, release, facts } if protocol == protocol::VERSION => {
+                Ok((release, facts, self.started.elapsed()))
             }
             other => Err(Death::Nonsense(format!("instead of hello it said {other:?}"))),
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Run;
 use crate::compose::Composed;
-use crate::event::{Event, Start};
+use crate::event::{Event, Facts, Start};
 use crate::initramfs;
 use crate::kernel::file_lock;
 use crate::machine::{Death, Machine, Plan, StartError};
@@ -51,6 +51,7 @@ enum Way {
 pub(super) struct Up {
     pub(super) machine: Machine,
     pub(super) release: String,
+    pub(super) facts: Facts,
     pub(super) start: Start,
     pub(super) boot: Duration,
 }
@@ -216,8 +217,8 @@ fn resume(
 
 fn up(run: &Run<'_>, plan: Plan<'_>, start: Start, limit: Duration, log: &Path) -> Result<Up, NoMachine> {
     let mut machine = Machine::start(plan, Some(log), run.halt())?;
-    let (release, boot) = machine.hello(limit)?;
-    Ok(Up { machine, release, start, boot })
+    let (release, facts, boot) = machine.hello(limit)?;
+    Ok(Up { machine, release, facts, start, boot })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -97,9 +97,9 @@ impl<'a> Runner<'a> {
 
     /// Runs on this machine what it may run.
     fn run_on(&mut self, up: Up) -> Result<(), Death> {
-        let Up { mut machine, release, start, boot } = up;
+        let Up { mut machine, release, facts, start, boot } = up;
         let spec = self.kernel.job.spec.clone();
-        self.run.observer.notify(Event::KernelUp { spec, release, start, boot });
+        self.run.observer.notify(Event::KernelUp { spec, release, facts, start, boot });
         loop {
             machine.run(self.request())?;
             let fit = self.follow(&mut machine)?;
@@ -159,8 +159,9 @@ impl<'a> Runner<'a> {
                         return Ok(false);
                     }
                 }
-                Ok(Report::File { path, content }) => {
-                    self.run.observer.notify(Event::File { spec: spec(), path, content });
+                Ok(Report::File { path, content }) if let Some((test, _)) = &running => {
+                    let test = test.clone();
+                    self.run.observer.notify(Event::File { spec: spec(), test, path, content });
                 }
                 Ok(Report::Done) if running.is_none() && self.batch.is_empty() => return Ok(true),
                 Ok(other) => {

@@ -1,5 +1,7 @@
 //! `cargo xtask kernels`: list, lock, fetch, prune.
 
+use std::path::Path;
+
 use anyhow::Result;
 use comfy_table::{ContentArrangement, Table, presets};
 use hooklab_vm::kernel::{Change, Kernels as Store, Selector, Standing, Verdict};
@@ -8,7 +10,8 @@ use super::{failed_to, open_kernels};
 use crate::cli::{KernelOptions, Kernels, KernelsCommand, ListFormat};
 use crate::exit::Exit;
 use crate::lab::Lab;
-use crate::report;
+use crate::report::page::Page;
+use crate::report::{self, merge};
 
 impl Kernels {
     /// Carries out one of the four.
@@ -26,6 +29,7 @@ impl Kernels {
             }
             KernelsCommand::Lock { series, options, .. } => lock(open_kernels(lab, options)?, series),
             KernelsCommand::Fetch { kernels, options } => fetch(lab, &open_kernels(lab, options)?, kernels),
+            KernelsCommand::Doc { report, check } => doc(lab, report, *check),
             KernelsCommand::Prune => prune(&open_kernels(lab, &KernelOptions::default())?),
         }
     }
@@ -118,6 +122,22 @@ fn fetch(lab: &Lab, kernels: &Store, wanted: &[Selector]) -> Result<Exit> {
         }
     }
     Ok(exit)
+}
+
+fn doc(lab: &Lab, report: &Path, check: bool) -> Result<Exit> {
+    let page = Page::new(&lab.root, &merge::read(report)?)?;
+    match (page.is_stale(), check) {
+        (false, _) => out!("docs/kernels.md says what the report says"),
+        (true, false) => page.write()?,
+        (true, true) => {
+            out!(
+                "docs/kernels.md says something else: `cargo xtask kernels doc {}` puts it right",
+                report.display()
+            );
+            return Ok(Exit::TestsFailed);
+        }
+    }
+    Ok(Exit::Success)
 }
 
 fn prune(kernels: &Store) -> Result<Exit> {

@@ -20,7 +20,7 @@ use crate::exit::{Exit, UsageError};
 use crate::lab::Lab;
 use crate::report::snapshots::Snapshots;
 use crate::report::summary::{Collector, Summary};
-use crate::report::{self, Fanout, json, junit, table};
+use crate::report::{self, Fanout, json, junit, knowledge, table};
 use crate::selection::{self, Name};
 use crate::setup::{self, Purpose};
 
@@ -199,6 +199,9 @@ impl VmTest {
 
         let failures = table::failures(summary);
         out!("{failures}\n{}", table::table(summary));
+        if self.verbose {
+            out!("\n{}", knowledge::text(summary));
+        }
         if !failures.is_empty() {
             out!("\nconsoles: {}", log_path(lab, "*").display());
         }

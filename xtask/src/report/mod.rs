@@ -2,9 +2,12 @@
 
 pub(crate) mod json;
 pub(crate) mod junit;
+pub(crate) mod knowledge;
 pub(crate) mod lines;
+pub(crate) mod loads;
 pub(crate) mod markdown;
 pub(crate) mod merge;
+pub(crate) mod page;
 pub(crate) mod progress;
 pub(crate) mod snapshots;
 pub(crate) mod summary;

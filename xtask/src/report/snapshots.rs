@@ -18,7 +18,7 @@ pub(crate) struct Snapshots {
 
 impl Observer for Snapshots {
     fn notify(&self, event: Event) {
-        if let Event::File { spec, path, content } = event
+        if let Event::File { spec, path, content, .. } = event
             && let Some(path) = trusted(&path)
             && let Ok(mut sent) = self.sent.lock()
         {
@@ -91,8 +91,8 @@ mod tests {
     use super::*;
 
     fn send(snapshots: &Snapshots, spec: &str, path: &str, content: &str) {
-        let [spec, path, content] = [spec, path, content].map(str::to_owned);
-        snapshots.notify(Event::File { spec, path, content });
+        let [spec, test, path, content] = [spec, "a", path, content].map(str::to_owned);
+        snapshots.notify(Event::File { spec, test, path, content });
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use hooklab_vm::accel::Accelerator;
-use hooklab_vm::event::{Event, Observer, Outcome, Start};
+use hooklab_vm::event::{Event, Facts, Observer, Outcome, Start};
 use serde::{Deserialize, Serialize};
 
+use super::loads::{self, Load};
 use crate::exit::Exit;
 use crate::selection::Name;
 use crate::shard::Shard;
@@ -32,6 +33,9 @@ pub(crate) struct Summary {
 pub(crate) struct Kernel {
     pub(crate) spec: String,
     pub(crate) release: Option<String>,
+    /// What the kernel can do, from the guest itself.
+    #[serde(default)]
+    pub(crate) facts: Option<Facts>,
     pub(crate) start: Option<Start>,
     pub(crate) outcome: KernelOutcome,
     pub(crate) error: Option<String>,
@@ -50,6 +54,7 @@ impl Kernel {
         Self {
             spec: spec.to_owned(),
             release: None,
+            facts: None,
             start: None,
             outcome: KernelOutcome::Error,
             error: None,
@@ -81,6 +86,9 @@ pub(crate) struct Cell {
     pub(crate) outcome: Outcome,
     pub(crate) seconds: f64,
     pub(crate) message: Option<String>,
+    /// What it loaded, as far as it says so.
+    #[serde(default)]
+    pub(crate) loads: Vec<Load>,
 }
 
 impl Cell {
@@ -127,6 +135,8 @@ pub(crate) struct Collector {
     /// In the order of the kernels on the command line.
     kernels: Mutex<HashMap<String, Kernel>>,
     order: Vec<String>,
+    /// What the tests that are running have loaded, by kernel and test.
+    loads: Mutex<HashMap<(String, String), Vec<Load>>>,
     /// Tests, as their binary lists them, with whether they are ignored; each must have a result on each kernel.
     expected: Vec<(String, bool)>,
 }
@@ -134,7 +144,7 @@ pub(crate) struct Collector {
 impl Collector {
     /// Expects `tests` (name, and whether it is ignored) on each of `kernels`.
     pub(crate) fn new(kernels: Vec<String>, tests: Vec<(String, bool)>) -> Self {
-        Self { kernels: Mutex::default(), order: kernels, expected: tests }
+        Self { kernels: Mutex::default(), order: kernels, loads: Mutex::default(), expected: tests }
     }
 
     /// The results. A kernel on which an expected test has no result cannot have passed, unless a failure `stopped`
@@ -152,7 +162,7 @@ impl Collector {
 
     fn finish(&self, mut kernel: Kernel, stopped: bool) -> Kernel {
         for (test, _) in self.expected.iter().filter(|(_, ignored)| *ignored) {
-            kernel.tests.push(cell(test, Outcome::Ignored, Duration::ZERO, None));
+            kernel.tests.push(cell(test, Outcome::Ignored, Duration::ZERO, None, Vec::new()));
         }
         // Machines that share the tests end them in any order.
         let place = |cell: &Cell| {
@@ -182,15 +192,25 @@ impl Collector {
 impl Observer for Collector {
     fn notify(&self, event: Event) {
         match event {
-            Event::KernelUp { spec, release, start, boot } => self.with(&spec, |kernel| {
+            Event::KernelUp { spec, release, facts, start, boot } => self.with(&spec, |kernel| {
                 kernel.starts += 1;
                 kernel.release = Some(release);
+                kernel.facts = Some(facts);
                 // One that booted on the way to the others says more than they do.
                 kernel.start = kernel.start.filter(|first| *first == Start::Boot).or(Some(start));
                 kernel.boot_seconds = kernel.boot_seconds.max(round(boot));
             }),
+            Event::File { spec, test, path, content } => {
+                if let Ok(mut loads) = self.loads.lock() {
+                    loads.entry((spec, test)).or_default().extend(loads::read(&path, &content));
+                }
+            }
             Event::TestEnded { spec, test, outcome, duration, message } => {
-                self.with(&spec, |kernel| kernel.tests.push(cell(&test, outcome, duration, message)));
+                let key = (spec, test);
+                let loads =
+                    self.loads.lock().ok().and_then(|mut loads| loads.remove(&key)).unwrap_or_default();
+                let (spec, test) = key;
+                self.with(&spec, |kernel| kernel.tests.push(cell(&test, outcome, duration, message, loads)));
             }
             Event::KernelEnded { spec, error, wall } => self.with(&spec, |kernel| {
                 kernel.error = error;
@@ -201,9 +221,9 @@ impl Observer for Collector {
     }
 }
 
-fn cell(test: &str, outcome: Outcome, duration: Duration, message: Option<String>) -> Cell {
+fn cell(test: &str, outcome: Outcome, duration: Duration, message: Option<String>, loads: Vec<Load>) -> Cell {
     let Name { base, loader, program } = Name::parse(test);
-    Cell { name: base, loader, program, outcome, seconds: round(duration), message }
+    Cell { name: base, loader, program, outcome, seconds: round(duration), message, loads }
 }
 
 /// Seconds, to the millisecond.

@@ -39,7 +39,8 @@ pub(crate) fn markdown(summary: &Summary) -> String {
     lines(&grid(summary, presets::ASCII_MARKDOWN))
 }
 
-fn lines(table: &Table) -> String {
+/// A table's lines, without blanks at their ends.
+pub(crate) fn lines(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 

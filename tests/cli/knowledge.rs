@@ -1,0 +1,30 @@
+//! What guests say of their kernels, and what the documentation says that they say.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{Xtask, root};
+
+#[test]
+fn the_page_of_kernels_says_what_the_guests_say() {
+    let scratch = tempfile::tempdir().unwrap();
+    let json = scratch.path().join("out.json").display().to_string();
+    // As the page says that its tables were made.
+    let page = fs::read_to_string(root().join("docs/kernels.md")).unwrap();
+    let words = "vm-test --all one_pid --locked --accel tcg --json";
+    assert!(page.contains(&format!("cargo xtask {words} ")), "{page}");
+    let words: Vec<&str> = words.split(' ').chain([json.as_str()]).collect();
+    Xtask::with_kernels(&words).ends_with(0);
+
+    let report: Value = serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();
+    let kernels = report["kernels"].as_array().unwrap();
+    assert!(kernels.len() >= 11, "{report}");
+    for kernel in kernels {
+        assert_eq!(kernel["facts"]["btf"], true, "{kernel}");
+        for test in kernel["tests"].as_array().unwrap() {
+            assert!(test["loads"][0]["jited_bytes"].as_u64() > Some(0), "{test}");
+        }
+    }
+    Xtask::new(&["kernels", "doc", &json, "--check"]).ends_with(0);
+}
