@@ -93,6 +93,23 @@ impl Package {
     pub fn title(&self) -> String {
         format!("{} {}", self.name, self.version)
     }
+
+    /// What a hand-edited or damaged file could get wrong and no later step would notice.
+    pub(super) fn check(&self) -> Result<(), String> {
+        // The name becomes a file's, the path is joined to a URL.
+        let sound = is_word(&self.name)
+            && self.path.starts_with("pool/")
+            && self.path.split('/').all(is_word)
+            && self.sha256.len() == 64
+            && self.sha256.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
+        if sound { Ok(()) } else { Err(format!("the package `{}` is damaged", self.name)) }
+    }
+}
+
+/// Whether a text can be a part of a path without leading anywhere else.
+fn is_word(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-~._".contains(c))
 }
 
 impl Pin {
@@ -112,25 +129,12 @@ impl Pin {
 
     /// What a hand-edited or damaged lock could get wrong and no later step would notice.
     fn check(&self) -> Result<(), String> {
-        // The release names folders, the path is joined to a URL.
-        let is_word = |text: &str| {
-            text.starts_with(|c: char| c.is_ascii_alphanumeric())
-                && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-~._".contains(c))
-        };
+        // The release names folders.
         if self.spec.parse::<Spec>().is_err() || !is_word(&self.release) || self.packages.is_empty() {
             return Err(format!("the entry `{}` is damaged", self.spec));
         }
-        for package in &self.packages {
-            let sound = is_word(&package.name)
-                && package.path.starts_with("pool/")
-                && package.path.split('/').all(is_word)
-                && package.sha256.len() == 64
-                && package.sha256.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
-            if !sound {
-                return Err(format!("the entry `{}` has a damaged package `{}`", self.spec, package.name));
-            }
-        }
-        Ok(())
+        let damaged = |reason| format!("in the entry `{}` {reason}", self.spec);
+        self.packages.iter().try_for_each(Package::check).map_err(damaged)
     }
 }
 

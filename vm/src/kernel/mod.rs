@@ -20,6 +20,7 @@ mod lock;
 mod mirror;
 mod module;
 mod obtain;
+mod package;
 mod relock;
 mod selector;
 mod series;

@@ -255,7 +255,7 @@ impl Kernels {
         Ok(index)
     }
 
-    fn mirror(&self) -> Result<Mirror, Error> {
+    pub(super) fn mirror(&self) -> Result<Mirror, Error> {
         let (main, security) = (&self.options.mirror, &self.options.security_mirror);
         Mirror::find(main.as_deref(), security.as_deref(), &self.catalog.debian)
     }

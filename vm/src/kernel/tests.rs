@@ -390,3 +390,22 @@ fn pins_are_judged_by_what_the_suites_offer() {
     assert_eq!(verdict("7.3", &[&pinned], &[]), Verdict::Unknown);
     assert_eq!(verdict("7.3", &[&other], &[]), Verdict::Missing);
 }
+
+#[test]
+fn another_package_is_checked_and_only_what_is_wanted_is_unpacked() {
+    let lab = Lab::new();
+    let source = "usr/src/rustc-1.0.0/library/core/src/lib.rs";
+    let mut package = lab.package("rust-src", &[(source, b"core".to_vec()), ("usr/share/doc/x", vec![])]);
+    let target = lab.root.path().join("target");
+    let unpack = |package: &Package| {
+        let place = |path: &str| path.strip_prefix("usr/src/rustc-1.0.0/").map(PathBuf::from);
+        lab.kernels(|_| {}).unpack(package, &target, place, &|_| {})
+    };
+    unpack(&package).unwrap();
+    assert_eq!(fs::read_to_string(target.join("library/core/src/lib.rs")).unwrap(), "core");
+    let names: Vec<_> = fs::read_dir(&target).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["library"], "and neither the rest nor the download");
+
+    package.sha256 = "00".repeat(32);
+    assert!(matches!(unpack(&package), Err(Error::Mismatch { .. })));
+}
