@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::lab::{machines, read, spawn, specimens};
-use crate::support::{Xtask, root};
+use crate::support::{Xtask, path_without, root};
 
 /// A test that each loader has, with the program that they all take as it is.
 const ONE: [&str; 2] = ["filter::one_pid [aya minimal-c]", "filter::one_pid [libbpf minimal-c]"];
@@ -162,6 +162,46 @@ fn a_reader_that_goes_away_loses_no_report_and_changes_no_exit_code() {
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(read(&json)["kernels"][0]["outcome"], "passed");
+}
+
+#[test]
+fn objects_hold_no_path_of_this_machine() {
+    let built = Xtask::with_kernels(&["build"]).ends_with(0).stdout;
+    let objects: Vec<_> = built.lines().filter(|line| line.ends_with(".bpf.o")).collect();
+    for program in ["minimal", "minimal-folded", "minimal-rust", "minimal-folded-rust"] {
+        assert!(objects.iter().any(|object| object.ends_with(&format!("/{program}.bpf.o"))), "{built}");
+    }
+    let home = dirs::home_dir().unwrap();
+    for object in objects {
+        let bytes = fs::read(root().join(object)).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        for folder in [root(), &home] {
+            assert!(!text.contains(folder.to_str().unwrap()), "{object} names {}", folder.display());
+        }
+    }
+}
+
+#[test]
+fn without_leave_to_install_what_rust_needs_the_program_in_c_is_named_and_built() {
+    let without_linker = |words| {
+        let xtask = Xtask::new(words);
+        let path = path_without("bpf-linker", xtask.scratch.path());
+        xtask.env("PATH", path.to_str().unwrap())
+    };
+    let stderr = without_linker(&["build", "--no-install"]).ends_with(3).stderr;
+    assert!(stderr.contains("`--program c`"), "{stderr}");
+    let built = without_linker(&["build", "--no-install", "--program", "c"]).ends_with(0).stdout;
+    assert!(built.contains("/minimal.bpf.o") && !built.contains("-rust.bpf.o"), "{built}");
+}
+
+#[test]
+fn programs_in_one_language_can_be_chosen() {
+    let list = |language| {
+        Xtask::with_kernels(&["vm-test", "-k", "6.12", "--program", language, "--list"]).ends_with(0).stdout
+    };
+    let (c, rust) = (list("c"), list("rust"));
+    assert!(rust.lines().count() >= 20 && rust.lines().all(|line| line.contains("-rust]")), "{rust}");
+    assert!(c.lines().count() >= 40 && !c.contains("-rust]"), "{c}");
 }
 
 /// The image that the lab has of 6.12.

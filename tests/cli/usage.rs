@@ -24,6 +24,7 @@ fn help_of_vm_test_has_examples() {
 #[case::both_ways(&["vm-test", "--yes", "--no-install"], "cannot be used with")]
 #[case::no_shard(&["vm-test", "--shard", "3/2"], "I from 1 to N")]
 #[case::empty_shard(&["vm-test", "-k", "6.12", "--shard", "2/2"], "shard 2/2 is empty")]
+#[case::language(&["vm-test", "--program", "cobol"], "possible values: c, rust")]
 #[case::no_command(&["frobnicate"], "unrecognized subcommand")]
 fn a_wrong_command_line_exits_with_2(#[case] words: &[&str], #[case] said: &str) {
     let stderr = Xtask::new(words).ends_with(2).stderr;

@@ -78,6 +78,30 @@ pub(crate) struct SetupOptions {
     pub(crate) no_install: bool,
 }
 
+/// What an eBPF program is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    // Without descriptions: with them, the help of every option would go over several lines.
+    C,
+    Rust,
+}
+
+/// Which eBPF programs the lab works with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Programs")]
+pub(crate) struct ProgramOptions {
+    /// Only eBPF programs in this language: nothing is set up, built or run for others; may be repeated
+    #[arg(long = "program", value_name = "LANGUAGE")]
+    pub(crate) programs: Vec<Language>,
+}
+
+impl ProgramOptions {
+    /// Whether programs in that language are wanted.
+    pub(crate) fn wants(&self, language: Language) -> bool {
+        self.programs.is_empty() || self.programs.contains(&language)
+    }
+}
+
 /// Where kernels come from.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Kernels")]
@@ -173,6 +197,8 @@ pub(crate) struct VmTest {
     #[arg(long, value_name = "PATH")]
     pub(crate) junit: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) programs: ProgramOptions,
+    #[command(flatten)]
     pub(crate) kernel_options: KernelOptions,
     #[command(flatten)]
     pub(crate) setup: SetupOptions,
@@ -183,14 +209,18 @@ pub(crate) struct VmTest {
 #[command(after_help = "What needs no guest runs by plain `cargo test`, once `cargo xtask setup` has run.")]
 pub(crate) struct Test {
     #[command(flatten)]
+    pub(crate) programs: ProgramOptions,
+    #[command(flatten)]
     pub(crate) setup: SetupOptions,
 }
 
 /// Install what is missing
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Debian packages come by apt-get, as root or by password-less sudo; virtme-ng goes into a private virtual environment in the cache folder. Nothing else on the system is touched.")]
+Debian packages come by apt-get, as root or by password-less sudo; virtme-ng goes into a private virtual environment in the cache folder. For the program in Rust, bpf-linker is built in the cache folder, once, and rustup adds its component rust-src or, where it cannot, Debian's package of that name is unpacked there. Nothing else on the system is touched.")]
 pub(crate) struct Setup {
+    #[command(flatten)]
+    pub(crate) programs: ProgramOptions,
     #[command(flatten)]
     pub(crate) setup: SetupOptions,
 }
@@ -198,6 +228,8 @@ pub(crate) struct Setup {
 /// Build the eBPF objects, the loaders, the agent and the guest tests
 #[derive(Debug, Args)]
 pub(crate) struct Build {
+    #[command(flatten)]
+    pub(crate) programs: ProgramOptions,
     #[command(flatten)]
     pub(crate) setup: SetupOptions,
 }

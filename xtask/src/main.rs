@@ -4,6 +4,7 @@
 mod print;
 
 mod build;
+mod cargo;
 mod cli;
 mod commands;
 mod exit;

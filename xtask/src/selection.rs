@@ -2,6 +2,8 @@
 
 use hooklab_vm::binary::Test;
 
+use crate::cli::{Language, ProgramOptions};
+
 /// What the name of a guest test says. A test that is one loader's ends in a case that rstest names
 /// `case_1_LOADER_on_PROGRAM`, or `case_1_LOADER` where the program is not one of the matrix.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +17,14 @@ pub(crate) struct Name {
 }
 
 impl Name {
+    /// The language of the program that the test takes. What does not say so takes programs in C.
+    fn language(&self) -> Language {
+        match &self.program {
+            Some(program) if program.ends_with("-rust") => Language::Rust,
+            _ => Language::C,
+        }
+    }
+
     /// Takes a name apart.
     pub(crate) fn parse(name: &str) -> Self {
         let plain = || Self { base: name.to_owned(), loader: None, program: None };
@@ -40,13 +50,19 @@ impl std::fmt::Display for Name {
     }
 }
 
-/// The tests that the filters and loaders leave; no filter and no loader leave all. With loaders, tests that are
-/// not one loader's own are left out.
-pub(crate) fn select(tests: Vec<Test>, filters: &[String], loaders: &[String]) -> Vec<Test> {
+/// The tests that the filters, loaders and programs leave; none of these leave all. With loaders, tests that are not
+/// one loader's own are left out.
+pub(crate) fn select(
+    tests: Vec<Test>,
+    filters: &[String],
+    loaders: &[String],
+    programs: &ProgramOptions,
+) -> Vec<Test> {
     let wanted = |test: &Test| {
         let name = Name::parse(&test.name);
         let shown = name.to_string();
         (filters.is_empty() || filters.iter().any(|f| test.name.contains(f) || shown.contains(f)))
+            && programs.wants(name.language())
             && (loaders.is_empty() || name.loader.is_some_and(|loader| loaders.contains(&loader)))
     };
     tests.into_iter().filter(wanted).collect()
@@ -83,8 +99,9 @@ mod tests {
     fn filters_and_loaders_both_must_agree() {
         let tests = named(&["a::x::case_1_aya_on_c", "a::x::case_2_libbpf_on_c", "both::x"]);
         let pick = |filters: &[&str], loaders: &[&str]| {
+            let all = ProgramOptions::default();
             let owned = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
-            let left = select(tests.clone(), &owned(filters), &owned(loaders));
+            let left = select(tests.clone(), &owned(filters), &owned(loaders), &all);
             left.into_iter().map(|test| test.name).collect::<Vec<_>>()
         };
         assert_eq!(pick(&[], &[]).len(), 3);
@@ -92,5 +109,16 @@ mod tests {
         assert_eq!(pick(&["[libbpf"], &[]), ["a::x::case_2_libbpf_on_c"]);
         assert_eq!(pick(&[], &["aya"]), ["a::x::case_1_aya_on_c"]);
         assert!(pick(&["nothing"], &[]).is_empty());
+    }
+
+    #[test]
+    fn a_program_s_language_is_the_end_of_its_label() {
+        let tests =
+            named(&["a::case_1_aya_on_minimal_c", "a::case_2_aya_on_minimal_rust", "b::case_1_aya", "c"]);
+        let count = |programs: &[Language]| {
+            let programs = ProgramOptions { programs: programs.to_vec() };
+            select(tests.clone(), &[], &[], &programs).len()
+        };
+        assert_eq!((count(&[Language::C]), count(&[Language::Rust]), count(&[])), (3, 1, 4));
     }
 }

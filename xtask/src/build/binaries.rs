@@ -1,13 +1,12 @@
 //! The static binaries of the guest: loader, agent, tests and their helpers, in one call of cargo.
 
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use hooklab_vm::event::{Event, Observer};
-use serde::Deserialize;
 
+use crate::cargo::{self, Artifact};
 use crate::lab::Lab;
 use crate::setup;
 
@@ -32,22 +31,6 @@ pub(super) struct Packager {
     pub(super) binary: PathBuf,
     /// The source of the crate that carries the `bpf/` headers.
     pub(super) libbpf_sys: PathBuf,
-}
-
-/// A line of `cargo build --message-format=json` (the Cargo book, "JSON messages").
-#[derive(Deserialize)]
-struct Message {
-    reason: String,
-    target: Option<Target>,
-    manifest_path: Option<PathBuf>,
-    executable: Option<PathBuf>,
-    #[serde(default)]
-    fresh: bool,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    name: String,
 }
 
 /// Builds all of them.
@@ -112,32 +95,18 @@ fn run_cargo(
     for (option, names) in options {
         command.args(names.iter().flat_map(|name| [option, name]));
     }
-    let mut child =
-        command.args(["--features", &features.join(",")]).spawn().context("failed to run cargo")?;
+    command.args(["--features", &features.join(",")]);
     let (mut executables, mut libbpf_sys) = (Vec::new(), None);
-    let messages = child.stdout.take().context("failed to listen to cargo")?;
-    for line in BufReader::new(messages).lines() {
-        let line = line.context("failed to listen to cargo")?;
-        let Ok(Message { reason, target: Some(target), manifest_path, executable, fresh }) =
-            serde_json::from_str(&line)
-        else {
-            continue;
-        };
-        if reason != "compiler-artifact" {
-            continue;
-        }
+    let built = cargo::run(lab, command, |Artifact { target, manifest_path, executable, fresh, .. }| {
         if !fresh {
             observer.notify(Event::Step(format!("building the guest's binaries: {}", target.name)));
         }
         if target.name == "libbpf_sys" {
-            libbpf_sys = manifest_path.and_then(|manifest| Some(manifest.parent()?.to_owned()));
+            libbpf_sys = manifest_path.parent().map(Path::to_owned);
         }
         executables.extend(executable.map(|path| (target.name, path)));
-    }
-    if !child.wait().context("failed to run cargo")?.success() {
-        lab.check_interrupt()?;
-        bail!("failed to build the guest's binaries; cargo says why, above");
-    }
+    });
+    built.context("failed to build the guest's binaries")?;
     Ok(Built { executables, libbpf_sys })
 }
 
@@ -147,26 +116,11 @@ fn command(lab: &Lab) -> Result<Command> {
     flags.extend(setup::static_link_arguments().iter().map(|word| format!("-Clink-arg={word}")));
     let mut command = Command::new(setup::cargo());
     command
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--target",
-            TARGET,
-            "--message-format=json-render-diagnostics",
-        ])
+        .args(["build", "--quiet", "--release", "--target", TARGET, cargo::MESSAGES])
         .arg("--target-dir")
         .arg(lab.target.join("guest"))
         .current_dir(&lab.root)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
-        .env("LIBBPF_SYS_LIBRARY_PATH", setup::static_library_folder()?)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    // What cargo told us of our own package would make the same build look like another one.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR" {
-            command.env_remove(name);
-        }
-    }
+        .env("LIBBPF_SYS_LIBRARY_PATH", setup::static_library_folder()?);
     Ok(command)
 }

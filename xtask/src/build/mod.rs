@@ -3,6 +3,7 @@
 mod binaries;
 mod objects;
 mod packages;
+mod rust;
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,7 @@ use hooklab_vm::event::Observer;
 use hooklab_vm::payload;
 
 use crate::lab::Lab;
+use crate::setup::rust::RustForBpf;
 
 pub(crate) use packages::{Refused, package};
 
@@ -39,13 +41,34 @@ pub(crate) struct Artifacts {
     pub(crate) packages: Vec<PathBuf>,
 }
 
+/// Which eBPF programs are built.
+#[derive(Default)]
+pub(crate) struct Programs {
+    /// Those in C.
+    pub(crate) c: bool,
+    /// Those in Rust, with what that takes.
+    pub(crate) rust: Option<RustForBpf>,
+}
+
 /// Builds everything; what has not changed is not built again.
-pub(crate) fn build(lab: &Lab, observer: &dyn Observer) -> Result<Artifacts> {
-    let binaries = binaries::build(lab, observer)?;
+pub(crate) fn build(lab: &Lab, programs: &Programs, observer: &dyn Observer) -> Result<Artifacts> {
+    // The two have nothing in common but the processor.
+    let (binaries, in_rust) = std::thread::scope(|scope| {
+        let in_rust = scope.spawn(|| programs.rust.as_ref().map(|rust| rust::build(lab, rust, observer)));
+        (binaries::build(lab, observer), in_rust.join())
+    });
     lab.check_interrupt()?;
-    let objects = objects::build(lab, &binaries.packager.libbpf_sys, observer)?;
-    lab.check_interrupt()?;
+    let binaries = binaries?;
+    let mut objects = Vec::new();
+    if programs.c {
+        objects = objects::build(lab, &binaries.packager.libbpf_sys, observer)?;
+        lab.check_interrupt()?;
+    }
     let packages = packages::build(lab, &binaries.packager.binary, &objects, observer)?;
+    match in_rust {
+        Ok(built) => objects.extend(built.transpose()?.unwrap_or_default()),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
     lab.check_interrupt()?;
     let binaries::Binaries { tests, specimens, agent, programs, .. } = binaries;
     Ok(Artifacts { tests, specimens, agent, programs, objects, packages })

@@ -10,11 +10,12 @@ use serde::Deserialize;
 
 use super::shell::virtme;
 use super::{accelerate, failed_to, open_kernels};
+use crate::build::{self, Programs};
 use crate::cli::Bench;
 use crate::exit::{Exit, UsageError};
 use crate::lab::Lab;
+use crate::report;
 use crate::setup::{self, Purpose};
-use crate::{build, report};
 
 /// One test of one loader: what a kernel costs before any is added.
 const ONE_TEST: &str = "filter::one_pid [libbpf minimal-c]";
@@ -67,7 +68,7 @@ impl Bench {
             );
         };
         let tools = setup::tools(lab)?;
-        let agent = build::build(lab, observer)?.agent;
+        let agent = build::build(lab, &Programs::default(), observer)?.agent;
         let choice = hooklab_vm::accel::Choice::Auto;
         let accelerator = accelerate::settle(lab, choice, &tools, &kernel, &agent, observer)?;
         drop(live);

@@ -13,7 +13,8 @@ impl Build {
     pub(crate) fn run(&self, lab: &Lab) -> Result<Exit> {
         let reporter = report::live(false);
         setup::ensure(lab, Purpose::Build, &self.setup, reporter.as_ref())?;
-        let artifacts = build::build(lab, reporter.as_ref())?;
+        let programs = super::programs(lab, &self.programs, &self.setup, reporter.as_ref())?;
+        let artifacts = build::build(lab, &programs, reporter.as_ref())?;
         let payload = build::pack(lab, &artifacts)?;
         drop(reporter);
         let tests = [&artifacts.agent, &artifacts.tests, &artifacts.specimens];

@@ -13,6 +13,7 @@ impl Setup {
     pub(crate) fn run(&self, lab: &Lab) -> Result<Exit> {
         let reporter = report::live(false);
         setup::ensure(lab, Purpose::Run, &self.setup, reporter.as_ref())?;
+        super::programs(lab, &self.programs, &self.setup, reporter.as_ref())?;
         let tools = setup::tools(lab)?;
         drop(reporter);
         out!("ready: {}, virtme-ng {}", tools.qemu_version, tools.vng_version);

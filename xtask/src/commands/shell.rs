@@ -11,11 +11,12 @@ use hooklab_vm::compose::Tools;
 use hooklab_vm::kernel::{Selector, Source, Spec};
 
 use super::{accelerate, failed_to, open_kernels};
+use crate::build::{self, Programs};
 use crate::cli::Shell;
 use crate::exit::{Exit, UsageError};
 use crate::lab::Lab;
+use crate::report;
 use crate::setup::{self, Purpose};
-use crate::{build, report};
 
 impl Shell {
     /// Becomes virtme-ng.
@@ -36,7 +37,7 @@ impl Shell {
         };
         check_shares(config.as_deref(), &kernel.release)?;
         let tools = setup::tools(lab)?;
-        let agent = build::build(lab, observer)?.agent;
+        let agent = build::build(lab, &Programs::default(), observer)?.agent;
         let accelerator = accelerate::settle(lab, self.accel, &tools, &kernel, &agent, observer)?;
         drop(live);
         let mut command = virtme(lab, &tools, image, accelerator);

@@ -15,6 +15,7 @@ impl Test {
     pub(crate) fn run(&self, lab: &Lab) -> Result<Exit> {
         let reporter = report::live(false);
         setup::ensure(lab, Purpose::Run, &self.setup, reporter.as_ref())?;
+        super::programs(lab, &self.programs, &self.setup, reporter.as_ref())?;
         drop(reporter);
         if !cargo_test(lab, &["--workspace"])? {
             return Ok(Exit::TestsFailed);
@@ -34,7 +35,9 @@ impl Test {
     /// `vm-test` as a user would call it without arguments.
     fn vm_test(&self) -> crate::cli::VmTest {
         match Cli::parse_from(["cargo xtask", "vm-test"]).command {
-            Subcommand::VmTest(command) => crate::cli::VmTest { setup: self.setup.clone(), ..command },
+            Subcommand::VmTest(command) => {
+                crate::cli::VmTest { programs: self.programs.clone(), setup: self.setup.clone(), ..command }
+            }
             _ => unreachable!("the line names vm-test"),
         }
     }

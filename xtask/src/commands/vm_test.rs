@@ -14,8 +14,8 @@ use hooklab_vm::run::{self, Campaign, Isolation, Job};
 use sha2::{Digest, Sha256};
 
 use super::{accelerate, failed_to, machines, obtain, open_kernels};
-use crate::build::{self, Artifacts, SNAPSHOTS, TEST_BINARY, WORKSPACE};
-use crate::cli::VmTest;
+use crate::build::{self, Artifacts, Programs, SNAPSHOTS, TEST_BINARY, WORKSPACE};
+use crate::cli::{ProgramOptions, VmTest};
 use crate::exit::{Exit, UsageError};
 use crate::lab::Lab;
 use crate::report::snapshots::Snapshots;
@@ -106,7 +106,15 @@ impl VmTest {
     fn prepare(&self, lab: &Lab, specs: &[Spec], observer: &dyn Observer) -> Result<Artifacts> {
         let purpose = if specs == [Spec::Host] || self.list { Purpose::Build } else { Purpose::Run };
         setup::ensure(lab, purpose, &self.setup, observer)?;
-        let built = build::build(lab, observer)?;
+        let programs = if self.list {
+            Programs::default()
+        } else if self.binary.is_some() && self.programs == ProgramOptions::default() {
+            // Other people's tests rarely need ours, and what is built in seconds does no harm.
+            Programs { c: true, rust: None }
+        } else {
+            super::programs(lab, &self.programs, &self.setup, observer)?
+        };
+        let built = build::build(lab, &programs, observer)?;
         let tests = self.binary.as_ref().map_or(Ok(built.tests), std::path::absolute)?;
         Ok(Artifacts { tests, ..built })
     }
@@ -122,7 +130,7 @@ impl VmTest {
             ))
             .into());
         }
-        let wanted = selection::select(all, &self.filters, &self.loaders);
+        let wanted = selection::select(all, &self.filters, &self.loaders, &self.programs);
         if wanted.iter().all(|test| test.ignored) {
             return Err(UsageError("no test is left to run; --list shows all there are".into()).into());
         }

@@ -1,7 +1,9 @@
 //! The set-up: finds out what is missing, and gets it. Finding out takes milliseconds where nothing is.
 
 mod debian;
+mod lock;
 mod programs;
+pub(crate) mod rust;
 mod virtiofsd;
 mod virtme;
 

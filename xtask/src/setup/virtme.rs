@@ -2,13 +2,13 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use hooklab_vm::event::{Event, Observer};
 use sha2::{Digest, Sha256};
 use xshell::{Shell, cmd};
 
+use super::lock;
 use super::programs::{find_program, output, run};
 use crate::cli::SetupOptions;
 use crate::lab::Lab;
@@ -16,9 +16,6 @@ use crate::lab::Lab;
 /// In a finished environment; a virtual environment cannot be made aside and renamed, since its scripts name
 /// their own place.
 const FINISHED: &str = "hooklab-finished";
-
-/// How often a lock that another run holds is tried.
-const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A Python that can make virtual environments.
 pub(super) fn python() -> Option<PathBuf> {
@@ -68,13 +65,7 @@ pub(super) fn ensure(lab: &Lab, options: &SetupOptions, observer: &dyn Observer)
     }
     observer.notify(Event::Step(format!("installing virtme-ng {}", pinned_version(lab)?)));
     let parent = folder.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).with_context(|| format!("failed to make {}", parent.display()))?;
-    // Two runs at once make it once.
-    let lock = File::create(parent.join("lock"))?;
-    while lock.try_lock().is_err() {
-        lab.check_interrupt()?;
-        std::thread::sleep(LOCK_INTERVAL);
-    }
+    let _lock = lock::hold(lab, parent, observer)?;
     if folder.join(FINISHED).exists() {
         return Ok(());
     }
