@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::{Saved, memory};
 
 /// The form of what is kept; another one is not looked at.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 const MEMORY: &str = "memory";
 const STATE: &str = "state";
