@@ -25,6 +25,9 @@ fn help_of_vm_test_has_examples() {
 #[case::no_shard(&["vm-test", "--shard", "3/2"], "I from 1 to N")]
 #[case::empty_shard(&["vm-test", "-k", "6.12", "--shard", "2/2"], "shard 2/2 is empty")]
 #[case::language(&["vm-test", "--program", "cobol"], "possible values: c, rust")]
+#[case::no_pid(&["run", "--pid-filter", "0", "x.o"], "neither a PID nor \"writer\"")]
+#[case::no_program(&["run", "/no/such/package.json"], "there is no file /no/such/package.json")]
+#[case::no_guest(&["run", "-k", "host", "Cargo.toml"], "use hooklab-loader itself")]
 #[case::no_command(&["frobnicate"], "unrecognized subcommand")]
 fn a_wrong_command_line_exits_with_2(#[case] words: &[&str], #[case] said: &str) {
     let stderr = Xtask::new(words).ends_with(2).stderr;

@@ -35,6 +35,8 @@ Environment:
 pub(crate) enum Command {
     /// Boot kernels and run the guest tests on them; sets up and builds what is missing
     VmTest(VmTest),
+    /// Run one program in guests, and show what it prints
+    Run(Run),
     /// Run every test of the repository: unit tests, command line, and vm-test on the default kernels
     Test(Test),
     /// Install what is missing; vm-test and test do this by themselves
@@ -63,6 +65,16 @@ fn spec(text: &str) -> Result<Spec, String> {
     match kernels(text)? {
         Selector::One(spec) => Ok(spec),
         several => Err(format!("`{several}` means several kernels: name one")),
+    }
+}
+
+/// A PID, or the word for one that is not known yet.
+fn pid(text: &str) -> Result<String, String> {
+    let is_pid = text.parse::<i32>().is_ok_and(|pid| pid > 0);
+    if is_pid || text == "writer" {
+        Ok(text.to_owned())
+    } else {
+        Err("it is neither a PID nor \"writer\"".into())
     }
 }
 
@@ -198,6 +210,40 @@ pub(crate) struct VmTest {
     pub(crate) junit: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) programs: ProgramOptions,
+    #[command(flatten)]
+    pub(crate) kernel_options: KernelOptions,
+    #[command(flatten)]
+    pub(crate) setup: SetupOptions,
+}
+
+/// Run one program in guests, and show what it prints
+///
+/// Two processes in the guest write: the first one three times, the other one twice.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask run -k 6.12 target/tutorial/package.json
+                                                   with eunomia's engine, as `ecli run package.json` does
+  cargo xtask run -k 6.12 --pid-filter writer target/tutorial/package.json
+                                                   the same for one process alone
+  cargo xtask run -k 5.10 -k newest -l libbpf target/tutorial/minimal.bpf.o
+                                                   an object, on two kernels")]
+pub(crate) struct Run {
+    /// A package.json, or a compiled object, with tracepoint programs
+    #[arg(value_name = "PROGRAM")]
+    pub(crate) program: PathBuf,
+    /// A kernel, or several, as for vm-test; may be repeated. The first of vm-test's own without it
+    #[arg(short, long = "kernel", value_name = "SPEC", value_parser = kernels)]
+    pub(crate) kernels: Vec<Selector>,
+    /// What loads it: aya, libbpf, or for packages eunomia. Without it eunomia for a package, libbpf for an object
+    #[arg(short, long, value_name = "NAME", value_parser = ["aya", "libbpf", "eunomia"], hide_possible_values = true)]
+    pub(crate) loader: Option<String>,
+    /// Set the program's `pid_filter`: to a PID, or to that of the first of the two that write
+    #[arg(long, value_name = "PID|writer", value_parser = pid)]
+    pub(crate) pid_filter: Option<String>,
+    /// What runs the guest's instructions: auto, kvm or tcg
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub(crate) accel: Choice,
     #[command(flatten)]
     pub(crate) kernel_options: KernelOptions,
     #[command(flatten)]

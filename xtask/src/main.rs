@@ -36,6 +36,7 @@ fn run(lab: &Lab, command: Command) -> Result<Exit> {
         Command::Setup(command) => command.run(lab),
         Command::Build(command) => command.run(lab),
         Command::Package(command) => command.run(lab),
+        Command::Run(command) => command.run(lab),
         Command::Kernels(command) => command.run(lab),
         Command::Shell(command) => command.run(lab),
         Command::Bench(command) => command.run(lab),

@@ -22,6 +22,7 @@ pub(super) struct Binaries {
     pub(super) agent: PathBuf,
     pub(super) programs: Vec<PathBuf>,
     pub(super) specimens: PathBuf,
+    pub(super) demo: PathBuf,
     pub(super) packager: Packager,
 }
 
@@ -44,11 +45,12 @@ pub(super) fn build(lab: &Lab, observer: &dyn Observer) -> Result<Binaries> {
     ];
     let packages = ["hooklab-loader", "hooklab-loader-eunomia", PACKAGER, "hooklab-agent", "hooklab-tests"];
     let binaries = ["hooklab-loader", "hooklab-loader-eunomia", PACKAGER, "hooklab-agent", "hooklab-actor"];
-    let built = run_cargo(lab, &packages, &binaries, &["guest", "specimens"], &features, observer)?;
+    let built = run_cargo(lab, &packages, &binaries, &["guest", "specimens", "demo"], &features, observer)?;
     Ok(Binaries {
         tests: built.find("guest")?,
         agent: built.find("hooklab-agent")?,
         specimens: built.find("specimens")?,
+        demo: built.find("demo")?,
         programs: vec![
             built.find("hooklab-loader")?,
             built.find("hooklab-loader-eunomia")?,

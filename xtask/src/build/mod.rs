@@ -31,6 +31,8 @@ pub(crate) struct Artifacts {
     pub(crate) tests: PathBuf,
     /// Tests that misbehave, for the tests of the command line.
     pub(crate) specimens: PathBuf,
+    /// The binary that shows what one program does.
+    pub(crate) demo: PathBuf,
     /// The agent.
     pub(crate) agent: PathBuf,
     /// The loader and the tests' helpers.
@@ -70,8 +72,8 @@ pub(crate) fn build(lab: &Lab, programs: &Programs, observer: &dyn Observer) -> 
         Err(panic) => std::panic::resume_unwind(panic),
     }
     lab.check_interrupt()?;
-    let binaries::Binaries { tests, specimens, agent, programs, .. } = binaries;
-    Ok(Artifacts { tests, specimens, agent, programs, objects, packages })
+    let binaries::Binaries { tests, specimens, demo, agent, programs, .. } = binaries;
+    Ok(Artifacts { tests, specimens, demo, agent, programs, objects, packages })
 }
 
 /// The archive with all that a guest runs.

@@ -3,10 +3,12 @@
 mod accelerate;
 mod bench;
 mod build;
+mod guests;
 mod kernels;
 mod machines;
 mod package;
 mod report;
+mod run;
 mod setup;
 mod shell;
 mod test;

@@ -1,19 +1,15 @@
 //! `cargo xtask vm-test`: the main job.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use hooklab_vm::accel::Accelerator;
 use hooklab_vm::binary::{self, Test};
-use hooklab_vm::compose::{self, Composed, Tools};
 use hooklab_vm::event::Observer;
-use hooklab_vm::kernel::{Kernel, Kernels, Source, Spec};
-use hooklab_vm::machine::Plan;
-use hooklab_vm::run::{self, Campaign, Isolation, Job};
-use sha2::{Digest, Sha256};
+use hooklab_vm::kernel::{Kernels, Spec};
+use hooklab_vm::run::{self, Campaign, Isolation};
 
-use super::{accelerate, failed_to, machines, obtain, open_kernels};
+use super::guests::{Guests, log_path};
+use super::{failed_to, machines, open_kernels};
 use crate::build::{self, Artifacts, Programs, SNAPSHOTS, TEST_BINARY, WORKSPACE};
 use crate::cli::{ProgramOptions, VmTest};
 use crate::exit::{Exit, UsageError};
@@ -23,13 +19,6 @@ use crate::report::summary::{Collector, Summary};
 use crate::report::{self, Fanout, json, junit, knowledge, table};
 use crate::selection::{self, Name};
 use crate::setup::{self, Purpose};
-
-/// A kernel that is ready to run tests.
-struct Ready {
-    kernel: Kernel,
-    /// The machine; `None` for the running kernel.
-    composed: Option<Composed>,
-}
 
 impl VmTest {
     /// Boots kernels, runs tests, reports.
@@ -47,22 +36,18 @@ impl VmTest {
             list(&specs, &tests);
             return Ok(Exit::Success);
         }
-        let tools = if specs == [Spec::Host] { None } else { Some(setup::tools(lab)?) };
-        let ready = obtain(lab, &kernels, &specs, observer)?;
-        let accelerator = self.settle(lab, tools.as_ref(), &ready, &artifacts, observer)?;
-        let ready = compose_all(lab, tools.as_ref(), ready, accelerator)?;
+        let guests = Guests::ready(lab, &kernels, &specs, self.accel, &artifacts.agent, observer)?;
         let payload = build::pack(lab, &artifacts)?;
         lab.check_interrupt()?;
 
-        let names = ready.iter().map(|ready| ready.kernel.spec.clone()).collect();
         let expected = tests.iter().map(|test| (test.name.clone(), test.ignored)).collect();
-        let (collector, snapshots) = (Collector::new(names, expected), Snapshots::default());
+        let (collector, snapshots) = (Collector::new(guests.names(), expected), Snapshots::default());
         let fanout = Fanout(vec![observer, &collector, &snapshots]);
-        let stopped = self.run_all(lab, &ready, &artifacts, &payload, &tests, &fanout)?;
+        let stopped = self.run_all(lab, &guests, &artifacts, &payload, &tests, &fanout)?;
         drop(live);
         // What was found out before an interrupt is worth nothing as a verdict.
         lab.check_interrupt()?;
-        let summary = collector.summary(accelerator, begin.elapsed(), stopped);
+        let summary = collector.summary(guests.accelerator, begin.elapsed(), stopped);
         self.conclude(lab, &Summary { shard: self.shard, ..summary }, &snapshots)
     }
 
@@ -137,29 +122,11 @@ impl VmTest {
         Ok(wanted)
     }
 
-    /// The accelerator of the machines; KVM stands for the processor where there is no machine.
-    fn settle(
-        &self,
-        lab: &Lab,
-        tools: Option<&Tools>,
-        kernels: &[Kernel],
-        artifacts: &Artifacts,
-        observer: &dyn Observer,
-    ) -> Result<Accelerator> {
-        let booted = kernels.iter().find(|kernel| kernel.source != Source::Host);
-        match (tools, booted) {
-            (Some(tools), Some(kernel)) => {
-                accelerate::settle(lab, self.accel, tools, kernel, &artifacts.agent, observer)
-            }
-            _ => Ok(Accelerator::Kvm),
-        }
-    }
-
     /// Runs the tests on every kernel; says whether a failure ended that early.
     fn run_all(
         &self,
         lab: &Lab,
-        ready: &[Ready],
+        guests: &Guests,
         artifacts: &Artifacts,
         payload: &[u8],
         tests: &[Test],
@@ -182,8 +149,7 @@ impl VmTest {
             fail_fast: self.fail_fast,
             cancelled: lab.cancelled.clone(),
         };
-        let job = |ready| job(lab, ready, artifacts);
-        Ok(run::run(&campaign, ready.iter().map(job).collect(), observer))
+        Ok(run::run(&campaign, guests.jobs(lab, &artifacts.agent), observer))
     }
 
     /// What insta needs to find its files in the guest (insta's documentation, "Environment variables").
@@ -226,36 +192,6 @@ impl VmTest {
     }
 }
 
-fn job<'a>(lab: &Lab, ready: &'a Ready, artifacts: &'a Artifacts) -> Job<'a> {
-    let plan = match (&ready.composed, &ready.kernel.source) {
-        (Some(composed), Source::Image { modules, .. }) => {
-            Plan::Boot { composed, agent: &artifacts.agent, modules }
-        }
-        _ => Plan::Host { agent: &artifacts.agent },
-    };
-    Job { spec: ready.kernel.spec.clone(), plan, log: log_path(lab, &ready.kernel.spec) }
-}
-
-fn compose_all(
-    lab: &Lab,
-    tools: Option<&Tools>,
-    kernels: Vec<Kernel>,
-    accelerator: Accelerator,
-) -> Result<Vec<Ready>> {
-    let compose = |kernel: Kernel| {
-        let composed = match (&kernel.source, tools) {
-            (Source::Image { image, .. }, Some(tools)) => {
-                let composed = compose::compose(tools, image, &kernel.id, accelerator, &lab.cache);
-                lab.check_interrupt()?;
-                Some(composed.map_err(failed_to)?)
-            }
-            _ => None,
-        };
-        Ok(Ready { kernel, composed })
-    };
-    kernels.into_iter().map(compose).collect()
-}
-
 fn list(specs: &[Spec], tests: &[Test]) {
     for spec in specs {
         for test in tests {
@@ -263,17 +199,4 @@ fn list(specs: &[Spec], tests: &[Test]) {
             out!("{spec} {}{ignored}", Name::parse(&test.name));
         }
     }
-}
-
-/// Where a kernel's console is kept. A spec may be a path, and long.
-fn log_path(lab: &Lab, spec: &str) -> PathBuf {
-    let plain = |character: char| character.is_ascii_alphanumeric() || ".-+*".contains(character);
-    let mut name: String =
-        spec.chars().map(|character| if plain(character) { character } else { '_' }).collect();
-    if name != spec {
-        // Its end tells most; what it was before tells it from others with the same end.
-        let hash: String = Sha256::digest(spec).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        name = format!("{}-{hash}", &name[name.len().saturating_sub(60)..]);
-    }
-    lab.scratch().join("logs").join(format!("{name}.log"))
 }

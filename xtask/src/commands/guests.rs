@@ -1,0 +1,92 @@
+//! Kernels that are ready to be booted, each with its machine.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use hooklab_vm::accel::{Accelerator, Choice};
+use hooklab_vm::compose::{self, Composed};
+use hooklab_vm::event::Observer;
+use hooklab_vm::kernel::{Kernel, Kernels, Source, Spec};
+use hooklab_vm::machine::Plan;
+use hooklab_vm::run::Job;
+use sha2::{Digest, Sha256};
+
+use super::{accelerate, failed_to, obtain};
+use crate::lab::Lab;
+use crate::setup;
+
+/// All guests of a command.
+pub(super) struct Guests {
+    ready: Vec<Ready>,
+    /// What they run with; KVM stands for the processor where there is no machine.
+    pub(super) accelerator: Accelerator,
+}
+
+/// A kernel that is ready to run tests.
+struct Ready {
+    kernel: Kernel,
+    /// The machine; `None` for the running kernel.
+    composed: Option<Composed>,
+}
+
+impl Guests {
+    /// Gets kernels, settles on an accelerator, and composes machines.
+    pub(super) fn ready(
+        lab: &Lab,
+        kernels: &Kernels,
+        specs: &[Spec],
+        choice: Choice,
+        agent: &Path,
+        observer: &dyn Observer,
+    ) -> Result<Self> {
+        let tools = if specs == [Spec::Host] { None } else { Some(setup::tools(lab)?) };
+        let kernels = obtain(lab, kernels, specs, observer)?;
+        let booted = kernels.iter().find(|kernel| kernel.source != Source::Host);
+        let accelerator = match (&tools, booted) {
+            (Some(tools), Some(kernel)) => accelerate::settle(lab, choice, tools, kernel, agent, observer)?,
+            _ => Accelerator::Kvm,
+        };
+        let compose = |kernel: Kernel| {
+            let composed = match (&kernel.source, &tools) {
+                (Source::Image { image, .. }, Some(tools)) => {
+                    let composed = compose::compose(tools, image, &kernel.id, accelerator, &lab.cache);
+                    lab.check_interrupt()?;
+                    Some(composed.map_err(failed_to)?)
+                }
+                _ => None,
+            };
+            Ok(Ready { kernel, composed })
+        };
+        Ok(Self { ready: kernels.into_iter().map(compose).collect::<Result<_>>()?, accelerator })
+    }
+
+    /// The kernels, as the user named them.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.ready.iter().map(|ready| ready.kernel.spec.clone()).collect()
+    }
+
+    /// What there is to do on each.
+    pub(super) fn jobs<'a>(&'a self, lab: &Lab, agent: &'a Path) -> Vec<Job<'a>> {
+        let job = |ready: &'a Ready| {
+            let plan = match (&ready.composed, &ready.kernel.source) {
+                (Some(composed), Source::Image { modules, .. }) => Plan::Boot { composed, agent, modules },
+                _ => Plan::Host { agent },
+            };
+            Job { spec: ready.kernel.spec.clone(), plan, log: log_path(lab, &ready.kernel.spec) }
+        };
+        self.ready.iter().map(job).collect()
+    }
+}
+
+/// Where a kernel's console is kept. A spec may be a path, and long.
+pub(super) fn log_path(lab: &Lab, spec: &str) -> PathBuf {
+    let plain = |character: char| character.is_ascii_alphanumeric() || ".-+*".contains(character);
+    let mut name: String =
+        spec.chars().map(|character| if plain(character) { character } else { '_' }).collect();
+    if name != spec {
+        // Its end tells most; what it was before tells it from others with the same end.
+        let hash: String = Sha256::digest(spec).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        name = format!("{}-{hash}", &name[name.len().saturating_sub(60)..]);
+    }
+    lab.scratch().join("logs").join(format!("{name}.log"))
+}
