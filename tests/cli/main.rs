@@ -17,4 +17,5 @@ mod report;
 #[cfg(feature = "lab")]
 mod saved;
 mod support;
+mod tutorial;
 mod usage;
