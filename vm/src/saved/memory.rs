@@ -16,7 +16,7 @@ const PAGE: usize = 4096;
 /// Bytes read and hashed at once: one call of the hash for each, since ours is built without optimisation.
 const CHUNK: usize = 64 << 10;
 
-const ZEROS: [u8; CHUNK] = [0; CHUNK];
+static ZEROS: [u8; CHUNK] = [0; CHUNK];
 
 /// An unnamed file that lives in memory, as long as someone has it open.
 pub(crate) fn unnamed() -> io::Result<File> {
