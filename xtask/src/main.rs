@@ -9,6 +9,7 @@ mod cli;
 mod commands;
 mod exit;
 mod lab;
+mod options;
 mod report;
 mod selection;
 mod setup;
