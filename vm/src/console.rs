@@ -19,7 +19,7 @@ const LAST_WORDS_LINES: usize = 30;
 /// Longest line taken as one, in bytes.
 const LINE_BYTES: u64 = 4096;
 
-/// Most bytes of a log; what a guest prints beyond them is not kept.
+/// Most bytes of a log; what guests print beyond them is not kept.
 const LOG_BYTES: u64 = 64 << 20;
 
 /// The end of what a console printed.
@@ -47,35 +47,63 @@ impl Tail {
     }
 }
 
+/// The file that keeps what consoles print, up to a size.
+#[derive(Debug)]
+pub(crate) struct Log {
+    file: File,
+    left: u64,
+}
+
+impl Log {
+    /// Adds to `file`. What other machines of the run have added counts, too: a guest may die as often as there are tests.
+    pub(crate) fn new(file: File) -> Self {
+        Self::with_room(file, LOG_BYTES)
+    }
+
+    fn with_room(file: File, bytes: u64) -> Self {
+        let used = file.metadata().map_or(0, |metadata| metadata.len());
+        Self { file, left: bytes.saturating_sub(used) }
+    }
+
+    /// Adds a line; one that does not fit, or meets a full disk, is the end of the log, not of the run.
+    fn add(&mut self, line: &str) {
+        let bytes = line.len() as u64 + 1;
+        let fits = bytes <= self.left && writeln!(self.file, "{line}").is_ok();
+        self.left = if fits { self.left - bytes } else { 0 };
+    }
+}
+
 /// Reads `console` to its end into `log`; `heard` gets each line, and whether it holds the kernel's last words.
 pub(crate) fn follow(
     console: impl Read,
-    mut log: Option<File>,
+    mut log: Option<Log>,
     mut heard: impl FnMut(String, bool),
 ) -> io::Result<()> {
     let mut console = BufReader::new(console);
-    let mut logged = 0;
     loop {
         let mut line = Vec::new();
         if console.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line)? == 0 {
             return Ok(());
         }
-        logged += line.len() as u64;
-        // A disk that is full costs the log, not the run.
-        log = log
-            .filter(|_| logged <= LOG_BYTES)
-            .and_then(|mut log| log.write_all(&line).is_ok().then_some(log));
+        // Somebody will look at the log in a terminal.
         let line = printable(&String::from_utf8_lossy(&line));
+        if let Some(log) = &mut log {
+            log.add(&line);
+        }
         let last = LAST_WORDS.iter().any(|words| line.contains(words));
         heard(line, last);
     }
 }
 
-/// `text` without what could move a terminal's cursor or change its state: control characters, among them those
-/// that begin escape sequences. Tabs and line ends stay.
+/// `text` without what could move a terminal's cursor, change its state, or show text in another order than it has:
+/// control characters, among them those that begin escape sequences, and Unicode's marks of direction and of lines
+/// (Unicode Standard Annex 9, "Explicit Directional Formatting Characters"). Tabs and line ends stay.
 pub fn printable(text: &str) -> String {
-    let kept = |character: &char| !character.is_control() || matches!(character, '\n' | '\t');
-    text.trim_end_matches(['\r', '\n']).chars().filter(kept).collect()
+    let steers = |character: char| {
+        matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || (character.is_control() && !matches!(character, '\n' | '\t'))
+    };
+    text.trim_end_matches(['\r', '\n']).chars().filter(|character| !steers(*character)).collect()
 }
 
 /// A tail shared between the thread that reads the console and the one that reports.
@@ -124,7 +152,19 @@ mod tests {
     }
 
     #[test]
+    fn a_log_is_bounded_whoever_adds_to_it_and_shows_nothing_that_steers_a_terminal() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        for text in ["one \u{1b}[2J\r\n", "two\n", "three is too long\n", "four\n"] {
+            let file = File::options().create(true).append(true).open(&path).unwrap();
+            follow(text.as_bytes(), Some(Log::with_room(file, 20)), |_, _| {}).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "one [2J\ntwo\nfour\n");
+    }
+
+    #[test]
     fn nothing_that_steers_a_terminal_is_quoted() {
         assert_eq!(printable("a\u{1b}[31mb\u{7}c\td\u{9b}2J\r\n"), "a[31mbc\td2J");
+        assert_eq!(printable("x\u{202e}gpj.exe\u{2028}y\u{2069}z"), "xgpj.exeyz");
     }
 }

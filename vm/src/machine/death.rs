@@ -3,7 +3,11 @@
 use std::io;
 use std::time::Duration;
 
+use crate::console::printable;
 use crate::initramfs;
+
+/// Longest quote of what a guest said, in characters.
+const QUOTED: usize = 400;
 
 /// Why a machine could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -53,4 +57,16 @@ pub enum Death {
     /// The user interrupted the run, or a failure elsewhere was to be its end.
     #[error("interrupted")]
     Cancelled,
+}
+
+impl Death {
+    /// What a guest said is quoted, but not at any length.
+    pub(crate) fn nonsense(what: &str) -> Self {
+        Self::Nonsense(quoted(what))
+    }
+}
+
+/// The beginning of what a guest said, without what steers a terminal.
+pub(crate) fn quoted(text: &str) -> String {
+    printable(&text.chars().take(QUOTED).collect::<String>())
 }

@@ -8,7 +8,7 @@ use std::sync::mpsc::SyncSender;
 
 use hooklab_protocol::{self as protocol, Report};
 
-use crate::console::{self, SharedTail};
+use crate::console::{self, Log, SharedTail};
 
 /// What is heard from a machine.
 pub(super) enum Heard {
@@ -20,11 +20,11 @@ pub(super) enum Heard {
 
 /// Opens the file that keeps a console. Each machine of a run adds to it: the console of one that died is the one
 /// that is wanted.
-pub(super) fn create_log(path: &Path) -> io::Result<File> {
+pub(super) fn create_log(path: &Path) -> io::Result<Log> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    File::options().create(true).append(true).open(path)
+    Ok(Log::new(File::options().create(true).append(true).open(path)?))
 }
 
 /// Passes on what the agent says until the port ends.
@@ -46,7 +46,7 @@ pub(super) fn forward_reports(mut port: UnixStream, sender: &SyncSender<Heard>) 
 /// Passes on the end of the console, and the kernel's last words.
 pub(super) fn forward_console(
     console: impl Read,
-    log: Option<File>,
+    log: Option<Log>,
     tail: &SharedTail,
     sender: &SyncSender<Heard>,
 ) {

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use hooklab_protocol::{self as protocol, ENTROPY_BYTES, Facts, Report, Request, Run, Wake};
 use nix::sys::signal::Signal;
 
+use self::death::quoted;
 use self::listen::{Heard, create_log, forward_console, forward_reports};
 use self::monitor::Monitor;
 use crate::child;
@@ -40,8 +41,8 @@ const LAST_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a guest may leave a request unread.
 const SEND_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Messages that may wait to be read; a guest that talks faster is slowed down.
-const BACKLOG: usize = 64;
+/// Messages that may wait to be read, each of up to 4 MiB; a guest that talks faster is slowed down.
+const BACKLOG: usize = 8;
 
 /// What makes a machine.
 #[derive(Debug, Clone, Copy)]
@@ -156,9 +157,9 @@ impl Machine {
         self.take_charge()?;
         match self.next(limit)? {
             Report::Hello { protocol, release, facts } if protocol == protocol::VERSION => {
-                Ok((release, facts, self.started.elapsed()))
+                Ok((quoted(&release).replace('\n', " "), facts, self.started.elapsed()))
             }
-            other => Err(Death::Nonsense(format!("instead of hello it said {other:?}"))),
+            other => Err(Death::nonsense(&format!("instead of hello it said {other:?}"))),
         }
     }
 
@@ -191,7 +192,7 @@ impl Machine {
         self.push(payload)?;
         match self.next(limit)? {
             Report::Loaded => Ok(()),
-            other => Err(Death::Nonsense(format!("instead of taking in the payload it said {other:?}"))),
+            other => Err(Death::nonsense(&format!("instead of taking in the payload it said {other:?}"))),
         }
     }
 
@@ -242,7 +243,9 @@ impl Machine {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             match self.heard.recv_timeout(left.min(CANCEL_INTERVAL)) {
-                Ok(Heard::Report(Report::Problem { message })) => return Err(Death::Problem(message)),
+                Ok(Heard::Report(Report::Problem { message })) => {
+                    return Err(Death::Problem(quoted(&message)));
+                }
                 Ok(Heard::Report(report)) => return Ok(report),
                 Ok(Heard::Nonsense(what)) => return Err(self.end().unwrap_or(Death::Nonsense(what))),
                 Ok(Heard::LastWords) => {

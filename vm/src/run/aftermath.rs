@@ -2,6 +2,7 @@
 
 use hooklab_protocol::{Aftermath, MAX_COMPLAINT, MAX_LEFT};
 
+use super::ration::shortened;
 use crate::event::Outcome;
 
 /// Longest name of a thing that was left behind, in bytes.
@@ -26,10 +27,6 @@ pub(super) fn weigh(
         parts.push(format!("the kernel complained:\n{}", shortened(&aftermath.complaint, MAX_COMPLAINT)));
     }
     (weighed, (!parts.is_empty()).then(|| parts.join("\n")))
-}
-
-fn shortened(text: &str, bytes: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes)]
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod aftermath;
 mod judge;
 mod machines;
+mod ration;
 mod runner;
 
 use std::collections::VecDeque;
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::machines::Machines;
+use self::ration::Ration;
 use self::runner::Runner;
 use crate::accel::Probe;
 use crate::event::{Event, Observer};
@@ -132,6 +134,8 @@ struct Kernel<'a> {
     job: Job<'a>,
     machines: Machines<'a>,
     work: Mutex<Work>,
+    /// What its guests may say in all.
+    ration: Ration,
 }
 
 /// How far a kernel's tests are.
@@ -183,7 +187,12 @@ impl<'a> Kernel<'a> {
     fn new(job: Job<'a>, campaign: &Campaign<'_>) -> Self {
         let left = campaign.tests.iter().cloned().collect();
         let work = Work { left, begun: None, numbered: 0, active: 0, error: None };
-        Self { machines: Machines::new(job.spec.clone(), job.plan), job, work: Mutex::new(work) }
+        Self {
+            machines: Machines::new(job.spec.clone(), job.plan),
+            job,
+            work: Mutex::new(work),
+            ration: Ration::default(),
+        }
     }
 
     fn work(&self) -> MutexGuard<'_, Work> {

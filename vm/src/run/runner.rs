@@ -6,24 +6,25 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hooklab_protocol::{self as protocol, Report, SETTLE_MS};
+use hooklab_protocol::{self as protocol, MAX_OUTPUT, Report, SETTLE_MS};
 
 use super::aftermath::weigh;
 use super::judge::judge;
 use super::machines::{NoMachine, Up};
-use super::{Isolation, Kernel, Run};
+use super::{Isolation, Kernel, Run, ration};
 use crate::event::{Event, Outcome};
 use crate::machine::{Death, Machine};
 
 /// What the agent may take on top of a test's own time limit before the guest counts as hung.
 const AGENT_PATIENCE: Duration = Duration::from_millis(1500);
 
-/// How long the agent may take to start a test.
-const START_PATIENCE: Duration = Duration::from_secs(30);
-
 /// How long the agent may take to clear away what a test left: it waits for some of it to go, and to switch off a tracer
 /// may take a kernel seconds.
 const SETTLE_PATIENCE: Duration = Duration::from_millis(SETTLE_MS + 10_000);
+
+/// Longest output of a test that is taken in, in bytes: the agent cuts it to [`MAX_OUTPUT`], and puts three bytes in the
+/// place of each that is no UTF-8.
+const OUTPUT_BYTES: usize = 4 * MAX_OUTPUT;
 
 /// Reports that are taken after time is up: some may have waited here, while we could not run.
 const LATE_REPORTS: usize = 256;
@@ -128,7 +129,9 @@ impl<'a> Runner<'a> {
         let timeout = self.run.campaign.timeout;
         let mut running: Option<(String, Instant)> = None;
         let (mut settling, mut late) = (false, 0);
-        let mut deadline = Instant::now() + START_PATIENCE;
+        // To begin with a test, and to say that all are done, takes the agent less than a test may.
+        let patience = timeout + AGENT_PATIENCE;
+        let mut deadline = Instant::now() + patience;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             // A guest that talks without end is not given more time for it.
@@ -142,7 +145,7 @@ impl<'a> Runner<'a> {
                     self.run.observer.notify(Event::TestStarted { spec: spec(), test: test.clone() });
                     running = Some((test, Instant::now()));
                     settling = false;
-                    deadline = Instant::now() + timeout + AGENT_PATIENCE;
+                    deadline = Instant::now() + patience;
                 }
                 Ok(Report::Settling) if running.is_some() && !settling => {
                     settling = true;
@@ -151,21 +154,24 @@ impl<'a> Runner<'a> {
                 Ok(Report::Ended { test, exit, micros, output, aftermath })
                     if running.as_ref().is_some_and(|(name, _)| *name == test) =>
                 {
-                    running = None;
-                    deadline = Instant::now() + START_PATIENCE;
-                    let (outcome, message) = weigh(judge(exit, &output, &test, timeout), &aftermath);
-                    self.end(outcome, Duration::from_micros(micros), message);
+                    let took = running.take().map(|(_, begin)| begin.elapsed()).unwrap_or_default();
+                    deadline = Instant::now() + patience;
+                    let output = ration::shortened(&output, OUTPUT_BYTES);
+                    let (outcome, message) = weigh(judge(exit, output, &test, timeout), &aftermath);
+                    self.end(outcome, Duration::from_micros(micros).min(took), message);
                     if aftermath.spent || self.run.is_over() {
                         return Ok(false);
                     }
                 }
                 Ok(Report::File { path, content }) if let Some((test, _)) = &running => {
-                    let test = test.clone();
-                    self.run.observer.notify(Event::File { spec: spec(), test, path, content });
+                    if self.kernel.ration.allows(path.len() + content.len()) {
+                        let test = test.clone();
+                        self.run.observer.notify(Event::File { spec: spec(), test, path, content });
+                    }
                 }
                 Ok(Report::Done) if running.is_none() && self.batch.is_empty() => return Ok(true),
                 Ok(other) => {
-                    let death = Death::Nonsense(format!("out of turn it said {other:?}"));
+                    let death = Death::nonsense(&format!("out of turn it said {other:?}"));
                     return Err(self.blame(running.as_ref(), death));
                 }
                 Err(death) => return Err(self.blame(running.as_ref(), death)),
@@ -195,6 +201,7 @@ impl<'a> Runner<'a> {
         if let Some(test) = self.batch.pop_front() {
             self.ended += 1;
             let spec = self.kernel.job.spec.clone();
+            let message = message.map(|message| self.kernel.ration.cut(message));
             self.run.observer.notify(Event::TestEnded { spec, test, outcome, duration, message });
         }
     }

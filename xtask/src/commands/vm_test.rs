@@ -41,7 +41,8 @@ impl VmTest {
         lab.check_interrupt()?;
 
         let expected = tests.iter().map(|test| (test.name.clone(), test.ignored)).collect();
-        let (collector, snapshots) = (Collector::new(guests.names(), expected), Snapshots::default());
+        let collector = Collector::new(guests.names(), expected);
+        let snapshots = Snapshots::new(self.bless);
         let fanout = Fanout(vec![observer, &collector, &snapshots]);
         let stopped = self.run_all(lab, &guests, &artifacts, &payload, &tests, &fanout)?;
         drop(live);

@@ -5,6 +5,11 @@ use serde::{Deserialize, Serialize};
 /// Where tests put these files, below the folder that is collected (`tests/guest/support/loads.rs`).
 const FOLDER: &str = "loads/";
 
+/// Longest name that is taken, in bytes, and most programs of an object: what these files say is a guest's word, and
+/// ends in tables and on a page.
+const NAME_BYTES: usize = 100;
+const PROGRAMS: usize = 64;
+
 /// A program that a test had loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Load {
@@ -39,8 +44,10 @@ pub(crate) fn read(path: &str, content: &str) -> Vec<Load> {
         return Vec::new();
     }
     let lines = content.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    let lines = lines.filter(|line| is_name(&line.loader) && is_name(&line.object));
     let loads = lines.flat_map(|Line { loader, object, programs }| {
-        programs.into_iter().map(move |Program { name, verified_instructions, jited_bytes }| Load {
+        let programs = programs.into_iter().filter(|program| is_name(&program.name)).take(PROGRAMS);
+        programs.map(move |Program { name, verified_instructions, jited_bytes }| Load {
             loader: loader.clone(),
             object: object.clone(),
             program: name,
@@ -49,6 +56,12 @@ pub(crate) fn read(path: &str, content: &str) -> Vec<Load> {
         })
     });
     loads.collect()
+}
+
+/// Whether this is what loaders, objects and functions are called.
+fn is_name(text: &str) -> bool {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "._-+".contains(character);
+    !text.is_empty() && text.len() <= NAME_BYTES && text.chars().all(plain)
 }
 
 #[cfg(test)]
@@ -69,5 +82,17 @@ mod tests {
         );
         assert_eq!((loads[1].program.as_str(), loads[1].verified_instructions), ("b", None));
         assert_eq!(read("tests/guest/snapshots/x.snap.new", &content), []);
+    }
+
+    #[test]
+    fn names_that_would_draw_in_a_table_are_not_taken() {
+        let line = |loader: &str, name: &str| {
+            let programs = [serde_json::json!({ "name": name })];
+            serde_json::json!({ "loader": loader, "object": "a.bpf.o", "programs": programs }).to_string()
+        };
+        assert_eq!(read("loads/1.jsonl", &line("aya", "a")).len(), 1);
+        for (loader, name) in [("aya", "a\u{1b}[2J"), ("a|b", "a"), ("aya", ""), ("aya", &"a".repeat(101))] {
+            assert_eq!(read("loads/1.jsonl", &line(loader, name)), []);
+        }
     }
 }

@@ -1,0 +1,277 @@
+//! Guests that lie, flood and talk nonsense: whatever comes over the port, each test gets a verdict, in time, from a
+//! bounded number of machines, in bounded memory. The guest is a script in the agent's place, its bytes are the real
+//! ones, and what reads and judges them is what reads and judges every guest.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use hooklab_protocol::{self as protocol, Aftermath, Exit, Facts, Report};
+use hooklab_vm::event::{Event, Outcome};
+use hooklab_vm::machine::Plan;
+use hooklab_vm::run::{self, Campaign, Isolation, Job};
+use tempfile::TempDir;
+
+/// Time limit for a test.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// More than each of the two tests may take, with a guest that falls silent after each.
+const IN_TIME: Duration = Duration::from_secs(12);
+
+/// Bytes that this process may come to hold: with all that may be said it is a third of that.
+const MEMORY_BYTES: u64 = 400 << 20;
+
+/// A guest that says these bytes, and then goes on as the shell commands say.
+struct Guest {
+    folder: TempDir,
+}
+
+impl Guest {
+    fn new(says: &[u8], then: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("says"), says).unwrap();
+        let script = format!("#!/bin/sh\ncd {}\ncat says\n{then}\n", folder.path().display());
+        fs::write(folder.path().join("agent"), script).unwrap();
+        fs::set_permissions(folder.path().join("agent"), Permissions::from_mode(0o755)).unwrap();
+        Self { folder }
+    }
+
+    /// Another file for its script.
+    fn with(self, name: &str, content: &[u8]) -> Self {
+        fs::write(self.folder.path().join(name), content).unwrap();
+        self
+    }
+
+    /// Has it run two tests, `a` and `b`.
+    fn run(&self) -> Told {
+        let begin = Instant::now();
+        let told = self.run_within(LIMIT);
+        assert!(begin.elapsed() < IN_TIME, "it took {:?}", begin.elapsed());
+        told
+    }
+
+    /// The same, with another time limit for a test.
+    fn run_within(&self, limit: Duration) -> Told {
+        let campaign = Campaign {
+            payload: &[0; 1024],
+            binary: "guest".into(),
+            tests: vec!["a".into(), "b".into()],
+            env: Vec::new(),
+            collect: None,
+            check: true,
+            timeout: limit,
+            boot_timeout: limit,
+            machines: 1,
+            isolation: Isolation::Shared,
+            saved: None,
+            fail_fast: false,
+            cancelled: Default::default(),
+        };
+        let agent = self.folder.path().join("agent");
+        let log = self.folder.path().join("log");
+        let job = Job { spec: "host".into(), plan: Plan::Host { agent: &agent }, log };
+        let events = Mutex::new(Vec::new());
+        run::run(&campaign, vec![job], &|event| events.lock().unwrap().push(event));
+        Told { events: events.into_inner().unwrap() }
+    }
+
+    fn log(&self) -> std::path::PathBuf {
+        self.folder.path().join("log")
+    }
+}
+
+/// All that was said of a run.
+struct Told {
+    events: Vec<Event>,
+}
+
+impl Told {
+    fn results(&self) -> Vec<(&str, Outcome, &str)> {
+        let result = |event| match event {
+            &Event::TestEnded { ref test, outcome, ref message, .. } => {
+                Some((test.as_str(), outcome, message.as_deref().unwrap_or_default()))
+            }
+            _ => None,
+        };
+        self.events.iter().filter_map(result).collect()
+    }
+
+    fn starts(&self) -> usize {
+        self.events.iter().filter(|event| matches!(event, Event::KernelUp { .. })).count()
+    }
+
+    fn error(&self) -> Option<&str> {
+        self.events.iter().find_map(|event| match event {
+            Event::KernelEnded { error, .. } => error.as_deref(),
+            _ => None,
+        })
+    }
+
+    /// Nothing passed, and of no machine was started more than it takes.
+    fn is_no_success(&self) {
+        assert!(
+            self.results().iter().all(|(_, outcome, _)| *outcome != Outcome::Passed),
+            "{:?}",
+            self.results()
+        );
+        assert!(self.results().len() == 2 || self.error().is_some(), "{:?}", self.results());
+        assert!(self.starts() <= 4, "{} machines", self.starts());
+    }
+}
+
+fn bytes_of(reports: &[Report]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for report in reports {
+        protocol::send(&mut bytes, report).unwrap();
+    }
+    bytes
+}
+
+fn hello() -> [Report; 2] {
+    [greeting("6.12".into()), Report::Loaded]
+}
+
+fn greeting(release: String) -> Report {
+    let facts = Facts { btf: true, tracefs: true, bpf_lsm: true, bpf_jit: true, kprobes: true, fentry: true };
+    Report::Hello { protocol: protocol::VERSION, release, facts }
+}
+
+/// A greeting, and a test that has begun.
+fn begun() -> Vec<u8> {
+    let started = Report::Started { test: "a".into() };
+    [bytes_of(&hello()), bytes_of(&[started])].concat()
+}
+
+fn ended(test: &str, output: &str) -> Report {
+    let (exit, micros, output) = (Exit::Code(0), u64::MAX, output.to_owned());
+    Report::Ended { test: test.into(), exit, micros, output, aftermath: Aftermath::default() }
+}
+
+/// A frame of this content, whatever it is.
+fn frame(content: &[u8]) -> Vec<u8> {
+    [&u32::try_from(content.len()).unwrap().to_le_bytes(), content].concat()
+}
+
+#[test]
+fn bytes_that_are_no_message_are_the_test_s_fault() {
+    for says in [b"\xff\xff\xff\xff".to_vec(), frame(b"\x00\xff{"), frame(b"{\"ended\":7}"), frame(b"")] {
+        let told = Guest::new(&[begun(), says].concat(), "exec sleep 60").run();
+        told.is_no_success();
+        let (test, outcome, message) = told.results()[0];
+        assert_eq!((test, outcome), ("a", Outcome::Crashed));
+        assert!(message.contains("talks nonsense"), "{message}");
+    }
+}
+
+#[test]
+fn brackets_without_end_overflow_no_stack() {
+    for before in ["", "{\"hello\":", "{\"started\":{\"test\":", "{\"ended\":{\"x\":"] {
+        let mut deep = before.as_bytes().to_vec();
+        deep.resize(protocol::MAX_FRAME, b'[');
+        let told = Guest::new(&[begun(), frame(&deep)].concat(), "exec sleep 60").run();
+        told.is_no_success();
+        assert!(told.results()[0].2.contains("talks nonsense"), "{:?}", told.results()[0]);
+    }
+}
+
+#[test]
+fn half_a_message_and_silence_is_a_guest_that_hangs() {
+    let told = Guest::new(&[begun(), vec![200, 0, 0, 0, b'{']].concat(), "exec sleep 60").run();
+    told.is_no_success();
+    assert_eq!(told.results()[0].1, Outcome::TimedOut);
+}
+
+#[test]
+fn reports_out_of_turn_make_nothing_pass() {
+    let passed = "test result: ok. 1 passed; 0 failed; 0 ignored";
+    let again = Report::Started { test: "a".into() };
+    for says in [
+        vec![Report::Done],
+        vec![ended("b", passed)],
+        vec![again, ended("a", "")],
+        vec![Report::Settling, Report::Settling],
+        hello().to_vec(),
+        vec![Report::Problem { message: "\u{1b}]0;no\u{7}".repeat(1 << 16) }],
+    ] {
+        let told = Guest::new(&[begun(), bytes_of(&says)].concat(), "exec sleep 60").run();
+        told.is_no_success();
+        let (_, outcome, message) = told.results()[0];
+        assert_eq!(outcome, Outcome::Crashed, "{says:?}");
+        assert!(message.len() < 4096 && !message.contains('\u{1b}'), "{} bytes", message.len());
+    }
+}
+
+#[test]
+fn a_name_that_would_draw_on_the_terminal_is_made_plain() {
+    let release = format!("6.12\u{1b}[2J\r\n{}", "x".repeat(1 << 20));
+    let told = Guest::new(&bytes_of(&[greeting(release), Report::Loaded]), "exec sleep 60").run();
+    let Some(Event::KernelUp { release, .. }) = told.events.get(1) else { panic!("{:?}", told.events) };
+    assert!(release.starts_with("6.12[2J x") && release.len() < 1000, "{release:?}");
+}
+
+#[test]
+fn a_time_that_cannot_be_is_not_believed() {
+    let passed = "test result: ok. 1 passed; 0 failed; 0 ignored";
+    let b = Report::Started { test: "b".into() };
+    let said = bytes_of(&[ended("a", passed), Report::Done, b, ended("b", passed), Report::Done]);
+    let told = Guest::new(&[begun(), said].concat(), "exec sleep 60").run();
+    assert_eq!(told.error(), None);
+    for event in &told.events {
+        if let Event::TestEnded { duration, .. } = event {
+            assert!(*duration < IN_TIME, "{duration:?}");
+        }
+    }
+}
+
+#[test]
+fn words_without_end_take_neither_time_nor_memory() {
+    let file = |bytes: usize| {
+        let path = "tests/guest/snapshots/x.snap.new".to_owned();
+        bytes_of(&[Report::File { path, content: "x".repeat(bytes) }])
+    };
+    // Few that are long, and many that are short: of these some are always waiting.
+    for files in [file(512 << 10).repeat(4), file(0).repeat(1 << 14), begun()] {
+        Guest::new(&begun(), "while :; do cat files; done").with("files", &files).run().is_no_success();
+    }
+    let peak = peak_memory();
+    assert!(peak < MEMORY_BYTES, "{} MiB", peak >> 20);
+}
+
+#[test]
+fn files_are_bounded_in_sum() {
+    let passed = "test result: ok. 1 passed; 0 failed; 0 ignored";
+    let path = "tests/guest/snapshots/x.snap.new".to_owned();
+    let files = bytes_of(&[Report::File { path, content: "x".repeat(512 << 10) }]).repeat(16);
+    let end = bytes_of(&[ended("a", passed), Report::Done]);
+    let guest =
+        Guest::new(&begun(), "for i in 1 2 3 4 5 6 7 8 9 10; do cat files; done; cat end; exec sleep 60");
+    let told = guest.with("files", &files).with("end", &end).run_within(4 * IN_TIME);
+    assert_eq!(told.results()[0].1, Outcome::Passed);
+    let sizes = told.events.iter().filter_map(|event| match event {
+        Event::File { content, .. } => Some(content.len()),
+        _ => None,
+    });
+    let sum: usize = sizes.sum();
+    assert!((32 << 20..=64 << 20).contains(&sum), "{sum} bytes");
+}
+
+#[test]
+fn a_console_without_end_fills_no_disk() {
+    for line in ["Kernel panic - not syncing: again".to_owned(), "x".repeat(4000)] {
+        let guest = Guest::new(&begun(), "exec 1>&2; while :; do cat lines; done");
+        let guest = guest.with("lines", format!("{line}\n").repeat(1 << 10).as_bytes());
+        let told = guest.run_within(3 * LIMIT);
+        told.is_no_success();
+        assert!(fs::metadata(guest.log()).unwrap().len() <= 64 << 20);
+    }
+}
+
+/// The most memory that this process ever held (proc(5), `VmHWM`).
+fn peak_memory() -> u64 {
+    let status = fs::read_to_string(Path::new("/proc/self/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
