@@ -1,7 +1,6 @@
 //! Tests of the command line, run on the host as a user would run it: `cargo xtask ...`.
 //!
-//! Those in `leaks`, `real` and `saved` boot guests: they are left out of a plain `cargo test` and belong to
-//! `cargo xtask test`.
+//! Those behind the feature `lab` boot guests: they are left out of a plain `cargo test` and belong to `cargo xtask test`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod kernels;
@@ -14,6 +13,8 @@ mod package;
 #[cfg(feature = "lab")]
 mod real;
 mod report;
+#[cfg(feature = "lab")]
+mod retries;
 #[cfg(feature = "lab")]
 mod saved;
 mod support;

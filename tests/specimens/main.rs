@@ -4,5 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bpf;
+mod flaky;
 mod leaks;
 mod misbehaves;

@@ -51,6 +51,15 @@ pub enum Event {
         /// The test's name, as its binary lists it.
         test: String,
     },
+    /// A test did not pass, and is run again on a fresh machine.
+    TestRetried {
+        /// The kernel, as the user named it.
+        spec: String,
+        /// The test's name, as its binary lists it.
+        test: String,
+        /// How it went this time.
+        attempt: Attempt,
+    },
     /// A test has a result.
     TestEnded {
         /// The kernel, as the user named it.
@@ -63,6 +72,8 @@ pub enum Event {
         duration: Duration,
         /// Why it did not pass, for a person; `None` where it passed.
         message: Option<String>,
+        /// How it went before, if it did not pass at once; the outcome, duration and message above are of the last time.
+        earlier: Vec<Attempt>,
     },
     /// A test made or changed a file in the collected folder.
     File {
@@ -98,12 +109,25 @@ pub enum Start {
     Host,
 }
 
+/// A time that a test ran and did not pass, and was not to be the last.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// How it went.
+    pub outcome: Outcome,
+    /// How long it ran.
+    pub seconds: f64,
+    /// Why it did not pass.
+    pub message: Option<String>,
+}
+
 /// How a test went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// It ran and its harness said so.
     Passed,
+    /// It passed on a fresh machine, after it had not.
+    Flaky,
     /// It ran and failed.
     Failed,
     /// It did not end within its time limit.

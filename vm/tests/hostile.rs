@@ -62,6 +62,7 @@ impl Guest {
             env: Vec::new(),
             collect: None,
             check: true,
+            retries: 0,
             timeout: limit,
             boot_timeout: limit,
             machines: 1,

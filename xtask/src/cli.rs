@@ -136,6 +136,10 @@ pub(crate) struct VmTest {
     /// Stop at the first test that does not pass
     #[arg(long)]
     pub(crate) fail_fast: bool,
+    /// Run a test that does not pass again, up to this many times, each on a fresh machine; one that passes then is
+    /// reported as flaky
+    #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u8).range(..=99))]
+    pub(crate) retries: u8,
     /// Accept what the tests saw as their new snapshots
     #[arg(long)]
     pub(crate) bless: bool,

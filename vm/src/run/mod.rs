@@ -65,6 +65,8 @@ pub struct Campaign<'a> {
     pub timeout: Duration,
     /// Time limit for a guest to say hello.
     pub boot_timeout: Duration,
+    /// How often a test that does not pass is run again, each time on a fresh machine.
+    pub retries: usize,
     /// Machines at once.
     pub machines: usize,
     /// Where tests run.

@@ -12,7 +12,7 @@ use super::aftermath::weigh;
 use super::judge::judge;
 use super::machines::{NoMachine, Up};
 use super::{Isolation, Kernel, Run, ration};
-use crate::event::{Event, Outcome};
+use crate::event::{Attempt, Event, Outcome};
 use crate::machine::{Death, Machine};
 
 /// What the agent may take on top of a test's own time limit before the guest counts as hung.
@@ -39,8 +39,10 @@ pub(super) struct Runner<'a> {
     log: PathBuf,
     /// What it has taken and not yet done.
     batch: VecDeque<String>,
-    /// Tests that have ended here.
+    /// Tests that have ended here, each time that they were run.
     ended: usize,
+    /// How it went before with the first test of the batch.
+    earlier: Vec<Attempt>,
 }
 
 impl<'a> Runner<'a> {
@@ -50,7 +52,7 @@ impl<'a> Runner<'a> {
         let log = if number == 0 { log.clone() } else { log.with_extension(format!("@{number}.log")) };
         // What is there is of another run; if it cannot be removed, opening it will say why.
         let _ = std::fs::remove_file(&log);
-        Self { run, kernel, log, batch: VecDeque::new(), ended: 0 }
+        Self { run, kernel, log, batch: VecDeque::new(), ended: 0, earlier: Vec::new() }
     }
 
     /// Runs tests until none is left; an error is one of the lab, not of a test.
@@ -159,7 +161,7 @@ impl<'a> Runner<'a> {
                     let output = ration::shortened(&output, OUTPUT_BYTES);
                     let (outcome, message) = weigh(judge(exit, output, &test, timeout), &aftermath);
                     self.end(outcome, Duration::from_micros(micros).min(took), message);
-                    if aftermath.spent || self.run.is_over() {
+                    if aftermath.spent || !self.earlier.is_empty() || self.run.is_over() {
                         return Ok(false);
                     }
                 }
@@ -193,16 +195,25 @@ impl<'a> Runner<'a> {
         death
     }
 
-    /// Takes the first test off the list, with its result.
+    /// Takes note of how it went with the first test of the batch. It stays there if it is to be run again.
     fn end(&mut self, outcome: Outcome, duration: Duration, message: Option<String>) {
+        self.ended += 1;
+        let spec = self.kernel.job.spec.clone();
+        let message = message.map(|message| self.kernel.ration.cut(message));
+        let Some(test) = self.batch.front().cloned() else { return };
+        if outcome != Outcome::Passed && self.earlier.len() < self.run.campaign.retries {
+            let attempt = Attempt { outcome, seconds: duration.as_secs_f64(), message };
+            self.earlier.push(attempt.clone());
+            self.run.observer.notify(Event::TestRetried { spec, test, attempt });
+            return;
+        }
         if outcome != Outcome::Passed {
             self.run.note_failure();
         }
-        if let Some(test) = self.batch.pop_front() {
-            self.ended += 1;
-            let spec = self.kernel.job.spec.clone();
-            let message = message.map(|message| self.kernel.ration.cut(message));
-            self.run.observer.notify(Event::TestEnded { spec, test, outcome, duration, message });
-        }
+        self.batch.pop_front();
+        let earlier = std::mem::take(&mut self.earlier);
+        let passed_late = outcome == Outcome::Passed && !earlier.is_empty();
+        let outcome = if passed_late { Outcome::Flaky } else { outcome };
+        self.run.observer.notify(Event::TestEnded { spec, test, outcome, duration, message, earlier });
     }
 }

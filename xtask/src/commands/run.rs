@@ -104,6 +104,7 @@ impl Run {
             machines: machines::at_once(),
             isolation: Isolation::Shared,
             check: false,
+            retries: 0,
             saved: Some(&saved),
             fail_fast: false,
             cancelled: lab.cancelled.clone(),

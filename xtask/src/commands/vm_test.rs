@@ -142,6 +142,7 @@ impl VmTest {
             // Of other people's tests nothing is to come into our checkout.
             collect: self.binary.is_none().then(|| WORKSPACE.into()),
             check: !self.no_checks,
+            retries: self.retries.into(),
             timeout: Duration::from_secs(self.timeout),
             boot_timeout: Duration::from_secs(self.boot_timeout),
             machines: self.jobs.map_or_else(machines::at_once, usize::from),

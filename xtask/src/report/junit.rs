@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hooklab_vm::event::Outcome;
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use hooklab_vm::event::{Attempt, Outcome};
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
 
 use super::summary::{Cell, Kernel, Summary};
 
@@ -39,19 +39,31 @@ fn suite(kernel: &Kernel) -> TestSuite {
 
 fn case(kernel: &Kernel, cell: &Cell) -> TestCase {
     let mut status = match cell.outcome {
-        Outcome::Passed => TestCaseStatus::success(),
+        // With reruns below, a success is a flaky one.
+        Outcome::Passed | Outcome::Flaky => TestCaseStatus::success(),
         Outcome::Ignored => TestCaseStatus::skipped(),
-        Outcome::Failed => TestCaseStatus::non_success(NonSuccessKind::Failure),
-        Outcome::TimedOut | Outcome::Crashed | Outcome::Leaked => {
-            TestCaseStatus::non_success(NonSuccessKind::Error)
-        }
+        other => TestCaseStatus::non_success(kind(other)),
     };
+    status.add_reruns(cell.earlier.iter().map(rerun));
     if let Some(message) = &cell.message {
         status.set_message(first_line(message)).set_description(message.as_str());
     }
     let mut case = TestCase::new(cell.title(), status);
     case.set_classname(kernel.spec.as_str()).set_time(Duration::from_secs_f64(cell.seconds));
     case
+}
+
+fn kind(outcome: Outcome) -> NonSuccessKind {
+    if outcome == Outcome::Failed { NonSuccessKind::Failure } else { NonSuccessKind::Error }
+}
+
+/// A time that did not count.
+fn rerun(attempt: &Attempt) -> TestRerun {
+    let mut rerun = TestRerun::new(kind(attempt.outcome));
+    let message = attempt.message.as_deref().unwrap_or_default();
+    rerun.set_message(first_line(message)).set_description(message);
+    rerun.set_time(Duration::from_secs_f64(attempt.seconds));
+    rerun
 }
 
 fn first_line(text: &str) -> &str {

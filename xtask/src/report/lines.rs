@@ -51,6 +51,10 @@ impl Observer for Lines {
             Event::KernelUp { spec, release, boot, .. } => {
                 self.result(&format!("{spec:<8} up      {} {release}", seconds(boot.as_secs_f64())));
             }
+            Event::TestRetried { spec, test, attempt } => {
+                let (word, took) = (outcome_word(attempt.outcome), seconds(attempt.seconds));
+                self.result(&format!("{spec:<8} {word:<7} {took} {} (to be run again)", Name::parse(&test)));
+            }
             // Why a test did not pass is told at the end, where a reader looks first.
             Event::TestEnded { spec, test, outcome, duration, .. } => {
                 let (word, took) = (outcome_word(outcome), seconds(duration.as_secs_f64()));

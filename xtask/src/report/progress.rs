@@ -65,6 +65,10 @@ impl Progress {
                     bar.set_message(Name::parse(&test).to_string());
                 }
             }
+            Event::TestRetried { spec, test, attempt } => {
+                let word = style(outcome_word(attempt.outcome)).yellow();
+                self.say(format!("{word} {} on {spec}, to be run again", Name::parse(&test)));
+            }
             Event::TestEnded { spec, test, outcome, .. } => {
                 if let Some(bar) = state.kernels.get(&spec) {
                     bar.inc(1);

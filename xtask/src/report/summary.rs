@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use hooklab_vm::accel::Accelerator;
-use hooklab_vm::event::{Event, Facts, Observer, Outcome, Start};
+use hooklab_vm::event::{Attempt, Event, Facts, Observer, Outcome, Start};
 use serde::{Deserialize, Serialize};
 
 use super::loads::{self, Load};
@@ -65,6 +65,11 @@ impl Kernel {
             tests: Vec::new(),
         }
     }
+
+    /// Tests that passed, but not at once.
+    pub(crate) fn flaky(&self) -> usize {
+        self.tests.iter().filter(|cell| cell.outcome == Outcome::Flaky).count()
+    }
 }
 
 /// How a kernel did.
@@ -89,6 +94,9 @@ pub(crate) struct Cell {
     /// What it loaded, as far as it says so.
     #[serde(default)]
     pub(crate) loads: Vec<Load>,
+    /// How it went before, if it was run again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) earlier: Vec<Attempt>,
 }
 
 impl Cell {
@@ -102,19 +110,20 @@ impl Cell {
         self.parsed().to_string()
     }
 
-    /// Whether it is as it should be.
+    /// Whether it fails nothing.
     pub(crate) fn is_fine(&self) -> bool {
-        matches!(self.outcome, Outcome::Passed | Outcome::Ignored)
+        matches!(self.outcome, Outcome::Passed | Outcome::Flaky | Outcome::Ignored)
     }
 }
 
 impl Summary {
-    /// Cells that passed, did not, and were left out.
+    /// Cells that passed at once, did not pass, and were left out.
     pub(crate) fn counts(&self) -> (usize, usize, usize) {
-        let cells = || self.kernels.iter().flat_map(|kernel| &kernel.tests);
-        let passed = cells().filter(|cell| cell.outcome == Outcome::Passed).count();
-        let ignored = cells().filter(|cell| cell.outcome == Outcome::Ignored).count();
-        (passed, cells().count() - passed - ignored, ignored)
+        let count = |wanted: &dyn Fn(&Cell) -> bool| {
+            self.kernels.iter().flat_map(|kernel| &kernel.tests).filter(|cell| wanted(cell)).count()
+        };
+        let passed = count(&|cell| cell.outcome == Outcome::Passed);
+        (passed, count(&|cell| !cell.is_fine()), count(&|cell| cell.outcome == Outcome::Ignored))
     }
 
     /// How the command ends: an error of the lab's wins over a failed test.
@@ -162,7 +171,7 @@ impl Collector {
 
     fn finish(&self, mut kernel: Kernel, stopped: bool) -> Kernel {
         for (test, _) in self.expected.iter().filter(|(_, ignored)| *ignored) {
-            kernel.tests.push(cell(test, Outcome::Ignored, Duration::ZERO, None, Vec::new()));
+            kernel.tests.push(cell(test, Outcome::Ignored, Duration::ZERO, None));
         }
         // Machines that share the tests end them in any order.
         let place = |cell: &Cell| {
@@ -180,6 +189,11 @@ impl Collector {
             None => KernelOutcome::Passed,
         };
         kernel
+    }
+
+    fn take_loads(&self, spec: &str, test: &str) -> Vec<Load> {
+        let key = (spec.to_owned(), test.to_owned());
+        self.loads.lock().ok().and_then(|mut loads| loads.remove(&key)).unwrap_or_default()
     }
 
     fn with(&self, spec: &str, change: impl FnOnce(&mut Kernel)) {
@@ -205,12 +219,12 @@ impl Observer for Collector {
                     loads.entry((spec, test)).or_default().extend(loads::read(&path, &content));
                 }
             }
-            Event::TestEnded { spec, test, outcome, duration, message } => {
-                let key = (spec, test);
-                let loads =
-                    self.loads.lock().ok().and_then(|mut loads| loads.remove(&key)).unwrap_or_default();
-                let (spec, test) = key;
-                self.with(&spec, |kernel| kernel.tests.push(cell(&test, outcome, duration, message, loads)));
+            // Of a test that is run again, what it loads the last time counts.
+            Event::TestRetried { spec, test, .. } => drop(self.take_loads(&spec, &test)),
+            Event::TestEnded { spec, test, outcome, duration, message, earlier } => {
+                let loads = self.take_loads(&spec, &test);
+                let cell = Cell { loads, earlier, ..cell(&test, outcome, duration, message) };
+                self.with(&spec, |kernel| kernel.tests.push(cell));
             }
             Event::KernelEnded { spec, error, wall } => self.with(&spec, |kernel| {
                 kernel.error = error;
@@ -221,9 +235,10 @@ impl Observer for Collector {
     }
 }
 
-fn cell(test: &str, outcome: Outcome, duration: Duration, message: Option<String>, loads: Vec<Load>) -> Cell {
+fn cell(test: &str, outcome: Outcome, duration: Duration, message: Option<String>) -> Cell {
     let Name { base, loader, program } = Name::parse(test);
-    Cell { name: base, loader, program, outcome, seconds: round(duration), message, loads }
+    let (seconds, loads, earlier) = (round(duration), Vec::new(), Vec::new());
+    Cell { name: base, loader, program, outcome, seconds, message, loads, earlier }
 }
 
 /// Seconds, to the millisecond.
@@ -237,7 +252,14 @@ mod tests {
 
     fn ended(test: &str, outcome: Outcome) -> Event {
         let (spec, test) = ("6.12".to_owned(), test.to_owned());
-        Event::TestEnded { spec, test, outcome, duration: Duration::from_millis(5), message: None }
+        Event::TestEnded {
+            spec,
+            test,
+            outcome,
+            duration: Duration::from_millis(5),
+            message: None,
+            earlier: Vec::new(),
+        }
     }
 
     fn over(error: Option<&str>) -> Event {

@@ -11,6 +11,7 @@ use super::summary::{Cell, Kernel, KernelOutcome, Summary};
 pub(crate) fn outcome_word(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Passed => "pass",
+        Outcome::Flaky => "FLAKY",
         Outcome::Failed => "FAIL",
         Outcome::TimedOut => "TIMEOUT",
         Outcome::Crashed => "CRASH",
@@ -95,6 +96,7 @@ fn tally(kernel: &Kernel, loader: Option<&str>) -> String {
 
 fn result(kernel: &Kernel) -> String {
     match kernel.outcome {
+        KernelOutcome::Passed if kernel.flaky() > 0 => style("flaky").yellow().bold(),
         KernelOutcome::Passed => style("passed").green(),
         KernelOutcome::Failed => style("FAILED").red().bold(),
         KernelOutcome::Error => style("ERROR").red().bold(),
@@ -102,16 +104,22 @@ fn result(kernel: &Kernel) -> String {
     .to_string()
 }
 
-/// Each kernel that is in error, and each test that did not pass: what it is, and why.
+/// Each kernel that is in error, and each test that did not pass, or not at once: what it is, and why.
 pub(crate) fn complaints(summary: &Summary) -> Vec<(Complaint, &str)> {
     let mut complaints = Vec::new();
     for kernel in &summary.kernels {
         let error = kernel.error.as_deref();
         complaints.extend(error.map(|error| (Complaint { word: "ERROR", what: kernel.spec.clone() }, error)));
-        for cell in kernel.tests.iter().filter(|cell| !cell.is_fine()) {
-            let what = format!("{} on {}", cell.title(), kernel.spec);
+        for cell in kernel.tests.iter().filter(|cell| !cell.is_fine() || cell.outcome == Outcome::Flaky) {
+            let times = match cell.earlier.len() + 1 {
+                1 => String::new(),
+                times => format!(", run {times} times"),
+            };
+            let what = format!("{} on {}{times}", cell.title(), kernel.spec);
             let complaint = Complaint { word: outcome_word(cell.outcome), what };
-            complaints.push((complaint, cell.message.as_deref().unwrap_or_default()));
+            // Of a flaky test the first failure is what there is to see.
+            let first = cell.earlier.first().and_then(|attempt| attempt.message.as_deref());
+            complaints.push((complaint, cell.message.as_deref().or(first).unwrap_or_default()));
         }
     }
     complaints
@@ -136,10 +144,14 @@ pub(crate) fn failures(summary: &Summary) -> String {
 /// The last line.
 pub(crate) fn verdict(summary: &Summary) -> String {
     let (passed, failed, ignored) = summary.counts();
+    let flaky = match summary.kernels.iter().map(Kernel::flaky).sum() {
+        0 => String::new(),
+        count => format!(", {count} flaky"),
+    };
     let skipped = if ignored > 0 { format!(", {ignored} skipped") } else { String::new() };
     let not_run = match summary.kernels.iter().map(|kernel| kernel.not_run).sum() {
         0 => String::new(),
         count => format!("\n{count} tests were not run"),
     };
-    format!("{passed} passed, {failed} failed{skipped}{not_run}")
+    format!("{passed} passed, {failed} failed{flaky}{skipped}{not_run}")
 }
