@@ -156,7 +156,7 @@ impl Run {
             let answer = answers.remove(&spec.to_string()).unwrap_or_default();
             match (answer.shown, answer.failure) {
                 (_, Some(failure)) => {
-                    err!("error: {spec}: {failure}");
+                    err!("error: {spec}: {}", printable(&failure));
                     exit = Exit::Lab;
                 }
                 (None, None) => {
@@ -184,7 +184,7 @@ fn print(release: &str, loader: &str, shown: &Shown) -> bool {
             let places: Vec<String> = attached
                 .programs
                 .iter()
-                .map(|program| format!("{} at {}", program.name, program.attach))
+                .map(|program| printable(&format!("{} at {}", program.name, program.attach)))
                 .collect();
             out!("{release}: {loader} attached {}", places.join(", "));
             let times = |actor: &Actor| format!("{} has written {} times", actor.pid, actor.writes);
