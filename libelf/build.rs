@@ -1,11 +1,12 @@
-//! Makes a static build link where the host's `libelf.a` is that of elfutils 0.192 (Debian 13, Ubuntu 25.04).
+//! Makes a static build link where the host's `libelf.a` is that of elfutils 0.192 (Debian 13, Ubuntu 25.04): the build
+//! script of every crate with a program that links libelf.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Beside this file, which the loaders in folders below use, too.
-const STAND_IN: &str = "src/elfutils_0_192.c";
+/// Below the checkout, which is above the crates that use this.
+const STAND_IN: &str = "libelf/elfutils_0_192.c";
 
 fn main() {
     let package = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
