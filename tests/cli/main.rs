@@ -3,6 +3,8 @@
 //! Those behind the feature `lab` boot guests: they are left out of a plain `cargo test` and belong to `cargo xtask test`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[cfg(feature = "lab")]
+mod confinement;
 mod kernels;
 #[cfg(feature = "lab")]
 mod knowledge;

@@ -165,7 +165,7 @@ fn a_run_that_is_killed_while_it_saves_is_no_trouble_to_the_next_one() {
     assert_eq!(cache.run(&[]).starts(), ["boot"]);
     assert_eq!(works(&cache), [""; 0]);
     assert_eq!(cache.run(&[]).starts(), ["resume"]);
-    assert_eq!(machines(&cache.folder.path().join("tmp")), 0);
+    assert!(machines(&cache.folder.path().join("tmp")).is_empty());
 }
 
 /// Half-made machines.

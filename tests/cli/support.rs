@@ -94,8 +94,8 @@ pub(crate) mod lab {
         }
     }
 
-    /// QEMUs that a run with this temporary folder has started, and that have not ended.
-    pub(crate) fn machines(temporary: &Path) -> usize {
+    /// QEMUs, by their PIDs, that a run with this temporary folder has started, and that have not ended.
+    pub(crate) fn machines(temporary: &Path) -> Vec<u32> {
         let variable = format!("TMPDIR={}", temporary.display());
         let is_ours = |process: &Path| {
             let program = fs::read_link(process.join("exe")).unwrap_or_default();
@@ -103,7 +103,9 @@ pub(crate) mod lab {
             program.to_string_lossy().contains("/qemu-system-")
                 && environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
         };
-        fs::read_dir("/proc").unwrap().flatten().filter(|process| is_ours(&process.path())).count()
+        let processes = fs::read_dir("/proc").unwrap().flatten().map(|process| process.path());
+        let ours = processes.filter(|process| is_ours(process));
+        ours.filter_map(|process| process.file_name()?.to_str()?.parse().ok()).collect()
     }
 
     /// The static binary with tests that misbehave.

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bpf;
+mod confined;
 mod flaky;
+mod hostile;
 mod leaks;
 mod misbehaves;

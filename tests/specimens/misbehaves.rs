@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-const FOR_EVER: Duration = Duration::from_secs(1 << 30);
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(1 << 30);
 
 #[test]
 fn a_passes() {}

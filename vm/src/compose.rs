@@ -24,6 +24,12 @@ const TRANSLATED_CPU: &str = "max,-erms,-fsrm";
 /// Memory of a guest, in MiB.
 pub const MEMORY_MIB: u32 = 256;
 
+/// What QEMU is told to deny itself before a guest runs: obsolete system calls, more privileges, other programs (so
+/// states are loaded and saved by descriptor, never by `exec:`), and a say in how it is scheduled (QEMU's manual,
+/// "-sandbox").
+pub const SANDBOX: [&str; 2] =
+    ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"];
+
 /// Why a machine could not be composed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -55,6 +61,8 @@ pub struct Tools {
     pub vng_version: String,
     /// First line of `qemu-system-x86_64 --version`.
     pub qemu_version: String,
+    /// Whether QEMU takes [`SANDBOX`].
+    pub sandbox: bool,
 }
 
 /// A command line of QEMU with places left for what differs from one start to the next.
@@ -64,6 +72,7 @@ pub struct Composed {
     /// Changes with virtme-ng, QEMU, the kernel, and what was asked for.
     identity: String,
     accelerator: Accelerator,
+    sandbox: bool,
 }
 
 /// What a machine is started with: descriptors that QEMU inherits.
@@ -93,6 +102,9 @@ impl Composed {
         });
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words);
+        if self.sandbox {
+            command.args(SANDBOX);
+        }
         let (memory, monitor) = (with.memory, with.monitor);
         let share = if with.private { "off" } else { "on" };
         command
@@ -139,7 +151,8 @@ pub fn compose(
     cache: &Path,
 ) -> Result<Composed, Error> {
     let arguments = arguments(image, accelerator);
-    let key = Sha256::digest(format!("{tools:?} {kernel} {arguments:?}"));
+    let Tools { vng, vng_version, qemu_version, .. } = tools;
+    let key = Sha256::digest(format!("{vng:?} {vng_version} {qemu_version} {kernel} {arguments:?}"));
     let name: String = key.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let path = cache.join("composed").join(format!("{name}.json"));
     // The answer is kept as it came: how it is adapted changes with this program.
@@ -153,7 +166,8 @@ pub fn compose(
             answer
         }
     };
-    Ok(Composed { words: adapt(answer, accelerator), identity: name, accelerator })
+    let sandbox = tools.sandbox;
+    Ok(Composed { words: adapt(answer, accelerator), identity: name, accelerator, sandbox })
 }
 
 /// What virtme-ng is asked for: one vCPU, since threads of TCG race with the kernel's own code patching; neither
@@ -277,7 +291,8 @@ mod tests {
     fn what_is_for_virtme_is_left_out_and_the_rest_stays_in_order() {
         let composed = shell_words::split(COMPOSED).unwrap();
         let words = adapt(composed, Accelerator::Kvm);
-        let machine = Composed { words, identity: String::new(), accelerator: Accelerator::Kvm };
+        let accelerator = Accelerator::Kvm;
+        let machine = Composed { words, identity: String::new(), accelerator, sandbox: true };
         let line = |initramfs, private| {
             let with = Descriptors { port: 7, monitor: 8, memory: 9, initramfs, private };
             let command = machine.command(with);
@@ -288,6 +303,7 @@ mod tests {
                      -append console=ttyS0 panic=-1 rdinit=/init quiet";
         let end = "-chardev socket,id=hooklab,fd=7 -device virtio-serial-pci,id=hooklab-bus \
                    -device virtserialport,bus=hooklab-bus.0,name=hooklab";
+        let end = format!("{end} {}", SANDBOX.join(" "));
         let memory = "-object memory-backend-file,id=memory,size=256M,mem-path=/dev/fd/9";
         let monitor = "-machine memory-backend=memory -chardev socket,id=monitor,fd=8 \
                        -mon chardev=monitor,mode=control";

@@ -55,12 +55,16 @@ impl Guest {
 
     /// The same, with another time limit for a test.
     fn run_within(&self, limit: Duration) -> Told {
+        self.run_asked_for_files(limit, true)
+    }
+
+    fn run_asked_for_files(&self, limit: Duration, collect: bool) -> Told {
         let campaign = Campaign {
             payload: &[0; 1024],
             binary: "guest".into(),
             tests: vec!["a".into(), "b".into()],
             env: Vec::new(),
-            collect: None,
+            collect: collect.then(|| "workspace".into()),
             check: true,
             retries: 0,
             timeout: limit,
@@ -239,6 +243,16 @@ fn words_without_end_take_neither_time_nor_memory() {
     }
     let peak = peak_memory();
     assert!(peak < MEMORY_BYTES, "{} MiB", peak >> 20);
+}
+
+#[test]
+fn a_file_that_nobody_asked_for_is_nonsense() {
+    let file = Report::File { path: "tests/guest/snapshots/x.snap.new".into(), content: "x".into() };
+    let guest = Guest::new(&[begun(), bytes_of(&[file])].concat(), "exec sleep 60");
+    let told = guest.run_asked_for_files(LIMIT, false);
+    told.is_no_success();
+    assert_eq!(told.results()[0].1, Outcome::Crashed);
+    assert!(!told.events.iter().any(|event| matches!(event, Event::File { .. })));
 }
 
 #[test]

@@ -165,7 +165,10 @@ impl<'a> Runner<'a> {
                         return Ok(false);
                     }
                 }
-                Ok(Report::File { path, content }) if let Some((test, _)) = &running => {
+                Ok(Report::File { path, content })
+                    if let Some((test, _)) = &running
+                        && self.run.campaign.collect.is_some() =>
+                {
                     if self.kernel.ration.allows(path.len() + content.len()) {
                         let test = test.clone();
                         self.run.observer.notify(Event::File { spec: spec(), test, path, content });

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use hooklab_vm::accel::{Accelerator, Choice};
 use hooklab_vm::compose::{self, Composed};
-use hooklab_vm::event::Observer;
+use hooklab_vm::event::{Event, Observer};
 use hooklab_vm::kernel::{Kernel, Kernels, Source, Spec};
 use hooklab_vm::machine::Plan;
 use hooklab_vm::run::Job;
@@ -40,6 +40,10 @@ impl Guests {
         observer: &dyn Observer,
     ) -> Result<Self> {
         let tools = if specs == [Spec::Host] { None } else { Some(setup::tools(lab)?) };
+        if tools.as_ref().is_some_and(|tools| !tools.sandbox) {
+            let note = "QEMU runs without its sandbox, which this one, or this kernel, does not have";
+            observer.notify(Event::Note(note.into()));
+        }
         let kernels = obtain(lab, kernels, specs, observer)?;
         let booted = kernels.iter().find(|kernel| kernel.source != Source::Host);
         let accelerator = match (&tools, booted) {

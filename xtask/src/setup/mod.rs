@@ -49,11 +49,8 @@ pub(crate) fn ensure(
 
 /// The programs that make machines; to be asked for after [`ensure`].
 pub(crate) fn tools(lab: &Lab) -> Result<Tools> {
-    Ok(Tools {
-        vng: virtme::vng(lab)?,
-        vng_version: virtme::pinned_version(lab)?,
-        qemu_version: programs::qemu_version()?,
-    })
+    let (qemu_version, sandbox) = programs::qemu()?;
+    Ok(Tools { vng: virtme::vng(lab)?, vng_version: virtme::pinned_version(lab)?, qemu_version, sandbox })
 }
 
 /// The folder of the virtiofsd that was built here, if one was.

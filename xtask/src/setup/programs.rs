@@ -4,7 +4,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use hooklab_vm::compose::SANDBOX;
 use xshell::{Cmd, Shell, cmd};
+
+/// The emulator.
+const QEMU: &str = "qemu-system-x86_64";
 
 /// The program of that name on PATH.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
@@ -61,10 +65,18 @@ pub(crate) fn static_link_arguments() -> Vec<String> {
     names.filter(|name| !["elf", "z"].contains(name)).map(|name| format!("-l:lib{name}.a")).collect()
 }
 
-/// The first line of what QEMU says of itself.
-pub(crate) fn qemu_version() -> Result<String> {
-    let said = output("qemu-system-x86_64", &["--version"]).context("failed to run qemu-system-x86_64")?;
-    Ok(said.lines().next().unwrap_or_default().to_owned())
+/// The first line of what QEMU says of itself, and whether it and the host's kernel know its sandbox.
+pub(crate) fn qemu() -> Result<(String, bool)> {
+    let first = |said: String| said.lines().next().unwrap_or_default().to_owned();
+    let filters = Path::new("/proc/sys/kernel/seccomp/actions_avail").exists();
+    let sandboxed = || output(QEMU, &[SANDBOX[0], SANDBOX[1], "--version"]).map(first);
+    match filters.then(sandboxed).flatten() {
+        Some(version) => Ok((version, true)),
+        None => {
+            let said = output(QEMU, &["--version"]).with_context(|| format!("failed to run {QEMU}"))?;
+            Ok((first(said), false))
+        }
+    }
 }
 
 /// The cargo that runs us, or the one on PATH.

@@ -1,0 +1,83 @@
+//! What root in a guest finds of the host: no way to its files, no network.
+
+use std::ffi::OsString;
+use std::fs;
+
+use nix::mount::{MsFlags, mount};
+
+/// Kinds of virtio devices (Virtual I/O Device Specification, "Device Types"): only the console's, with its ports.
+const CONSOLE: &str = "0x0003\n";
+
+/// Numbers of classes of PCI devices begin like this (PCI Code and ID Assignment Specification).
+const STORAGE: &str = "0x01";
+const NETWORK: &str = "0x02";
+
+/// Has the kernel look for what was plugged in since it booted: a resumed machine may have more than it was saved with.
+fn look_again() {
+    fs::write("/sys/bus/pci/rescan", "1").unwrap();
+}
+
+fn names(folder: &str) -> Vec<OsString> {
+    fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().file_name()).collect()
+}
+
+fn read(folder: &str, name: &OsString, file: &str) -> String {
+    fs::read_to_string(format!("{folder}/{}/{file}", name.display())).unwrap()
+}
+
+#[test]
+fn no_share_of_the_host_s_files() {
+    look_again();
+    let folder = "/sys/bus/virtio/devices";
+    let devices = names(folder);
+    assert!(!devices.is_empty());
+    for device in &devices {
+        assert_eq!(read(folder, device, "device"), CONSOLE, "{}", device.display());
+    }
+    fs::create_dir_all("/tmp/host").unwrap();
+    for tag in ["/dev/root", "ROOTFS", "virtme.initmount0", "host"] {
+        for (kind, options) in [("9p", Some("trans=virtio,version=9p2000.L")), ("virtiofs", None)] {
+            let mounted = mount(Some(tag), "/tmp/host", Some(kind), MsFlags::empty(), options);
+            assert!(mounted.is_err(), "{tag} as {kind}");
+        }
+    }
+}
+
+#[test]
+fn no_disk_of_the_host_s() {
+    look_again();
+    let folder = "/sys/bus/pci/devices";
+    for device in names(folder) {
+        let class = read(folder, &device, "class");
+        // The chipset brings a controller; nothing is connected to it.
+        let controller = class.starts_with("0x0106");
+        assert!(controller || !class.starts_with(STORAGE), "{}: {class}", device.display());
+    }
+    for disk in names("/sys/block") {
+        // A drive without a medium says so by a size that cannot be read from.
+        let path = format!("/dev/{}", disk.display());
+        let content = fs::File::open(&path).and_then(|mut file| {
+            let mut first = [0; 512];
+            std::io::Read::read(&mut file, &mut first)
+        });
+        assert!(matches!(content, Err(_) | Ok(0)), "{path} can be read");
+    }
+}
+
+#[test]
+fn no_network() {
+    look_again();
+    assert_eq!(names("/sys/class/net"), ["lo"]);
+    let folder = "/sys/bus/pci/devices";
+    for device in names(folder) {
+        let class = read(folder, &device, "class");
+        assert!(!class.starts_with(NETWORK), "{}: {class}", device.display());
+    }
+}
+
+#[test]
+fn no_port_but_the_agent_s() {
+    let folder = "/sys/class/virtio-ports";
+    let ports: Vec<String> = names(folder).iter().map(|port| read(folder, port, "name")).collect();
+    assert_eq!(ports, ["hooklab\n"]);
+}
