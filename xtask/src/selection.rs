@@ -6,7 +6,7 @@ use crate::cli::{Language, ProgramOptions};
 
 /// What the name of a guest test says. A test that is one loader's ends in a case that rstest names
 /// `case_1_LOADER_on_PROGRAM`, or `case_1_LOADER` where the program is not one of the matrix.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Name {
     /// The name without the case.
     pub(crate) base: String,

@@ -1,8 +1,9 @@
 //! Kernels that are ready to be booted, each with its machine.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use hooklab_vm::accel::{Accelerator, Choice};
 use hooklab_vm::compose::{self, Composed};
 use hooklab_vm::event::{Event, Observer};
@@ -11,16 +12,23 @@ use hooklab_vm::machine::Plan;
 use hooklab_vm::run::Job;
 use sha2::{Digest, Sha256};
 
-use super::{accelerate, failed_to, obtain};
+use super::{accelerate, failed_to};
 use crate::lab::Lab;
 use crate::setup;
 
 /// All guests of a command.
 pub(super) struct Guests {
+    /// All kernels that were asked for, as the user named them.
+    names: Vec<String>,
     ready: Vec<Ready>,
+    /// The others, and why they could not be had.
+    missing: Vec<Missing>,
     /// What they run with; KVM stands for the processor where there is no machine.
     pub(super) accelerator: Accelerator,
 }
+
+/// A kernel that could not be had: its spec, and why.
+type Missing = (String, String);
 
 /// A kernel that is ready to run tests.
 struct Ready {
@@ -30,7 +38,8 @@ struct Ready {
 }
 
 impl Guests {
-    /// Gets kernels, settles on an accelerator, and composes machines.
+    /// Gets kernels, settles on an accelerator, and composes machines. A kernel that cannot be had does not stop the
+    /// others; an error if none can.
     pub(super) fn ready(
         lab: &Lab,
         kernels: &Kernels,
@@ -44,7 +53,7 @@ impl Guests {
             let note = "QEMU runs without its sandbox, which this one, or this kernel, does not have";
             observer.notify(Event::Note(note.into()));
         }
-        let kernels = obtain(lab, kernels, specs, observer)?;
+        let (kernels, missing) = obtain(lab, kernels, specs, observer)?;
         let booted = kernels.iter().find(|kernel| kernel.source != Source::Host);
         let accelerator = match (&tools, booted) {
             (Some(tools), Some(kernel)) => accelerate::settle(lab, choice, tools, kernel, agent, observer)?,
@@ -61,12 +70,22 @@ impl Guests {
             };
             Ok(Ready { kernel, composed })
         };
-        Ok(Self { ready: kernels.into_iter().map(compose).collect::<Result<_>>()?, accelerator })
+        let ready = kernels.into_iter().map(compose).collect::<Result<_>>()?;
+        Ok(Self { names: specs.iter().map(Spec::to_string).collect(), ready, missing, accelerator })
     }
 
     /// The kernels, as the user named them.
     pub(super) fn names(&self) -> Vec<String> {
-        self.ready.iter().map(|ready| ready.kernel.spec.clone()).collect()
+        self.names.clone()
+    }
+
+    /// Says of those that could not be had that no more will come from them.
+    pub(super) fn report_missing(&self, tests: usize, observer: &dyn Observer) {
+        for (spec, error) in &self.missing {
+            let (spec, error) = (spec.clone(), Some(error.clone()));
+            observer.notify(Event::KernelStarted { spec: spec.clone(), tests });
+            observer.notify(Event::KernelEnded { spec, error, wall: Duration::ZERO });
+        }
     }
 
     /// What there is to do on each.
@@ -79,6 +98,29 @@ impl Guests {
             Job { spec: ready.kernel.spec.clone(), plan, log: log_path(lab, &ready.kernel.spec) }
         };
         self.ready.iter().map(job).collect()
+    }
+}
+
+/// Gets kernels ready to be booted; those that cannot be had come with why. An error if that is all of them, and when
+/// the user has interrupted it.
+fn obtain(
+    lab: &Lab,
+    kernels: &Kernels,
+    specs: &[Spec],
+    observer: &dyn Observer,
+) -> Result<(Vec<Kernel>, Vec<Missing>)> {
+    let obtained = kernels.obtain_all(specs, observer);
+    lab.check_interrupt()?;
+    let (mut there, mut missing) = (Vec::new(), Vec::new());
+    for (spec, kernel) in specs.iter().zip(obtained) {
+        match kernel {
+            Ok(kernel) => there.push(kernel),
+            Err(error) => missing.push((spec.to_string(), format!("failed to {error}"))),
+        }
+    }
+    match (&there[..], &missing[..]) {
+        ([], [(_, error), ..]) => bail!("{error}"),
+        _ => Ok((there, missing)),
     }
 }
 

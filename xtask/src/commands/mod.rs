@@ -18,7 +18,7 @@ use std::fmt::Display;
 
 use anyhow::Result;
 use hooklab_vm::event::Observer;
-use hooklab_vm::kernel::{Kernel, Kernels, Options, Spec};
+use hooklab_vm::kernel::{Kernels, Options};
 
 use crate::build::Programs;
 use crate::cli::{KernelOptions, Language, ProgramOptions, SetupOptions};
@@ -53,11 +53,4 @@ fn programs(
 /// An error of a library's, whose text says what failed and why, for a person.
 fn failed_to(error: impl Display) -> anyhow::Error {
     anyhow::anyhow!("failed to {error}")
-}
-
-/// Gets kernels ready to be booted; an interrupt is no error of theirs.
-fn obtain(lab: &Lab, kernels: &Kernels, specs: &[Spec], observer: &dyn Observer) -> Result<Vec<Kernel>> {
-    let obtained = kernels.obtain_all(specs, observer);
-    lab.check_interrupt()?;
-    obtained.into_iter().map(|kernel| kernel.map_err(failed_to)).collect()
 }

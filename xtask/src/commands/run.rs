@@ -109,7 +109,9 @@ impl Run {
             fail_fast: false,
             cancelled: lab.cancelled.clone(),
         };
-        run::run(&campaign, guests.jobs(lab, &artifacts.agent), &Fanout(vec![observer, &answers]));
+        let fanout = Fanout(vec![observer, &answers]);
+        guests.report_missing(campaign.tests.len(), &fanout);
+        run::run(&campaign, guests.jobs(lab, &artifacts.agent), &fanout);
         drop(live);
         lab.check_interrupt()?;
         self.show(&specs, answers)

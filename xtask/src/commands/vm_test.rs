@@ -151,6 +151,7 @@ impl VmTest {
             fail_fast: self.fail_fast,
             cancelled: lab.cancelled.clone(),
         };
+        guests.report_missing(campaign.tests.len(), observer);
         Ok(run::run(&campaign, guests.jobs(lab, &artifacts.agent), observer))
     }
 

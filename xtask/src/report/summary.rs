@@ -174,11 +174,9 @@ impl Collector {
             kernel.tests.push(cell(test, Outcome::Ignored, Duration::ZERO, None));
         }
         // Machines that share the tests end them in any order.
-        let place = |cell: &Cell| {
-            let same = |(test, _): &(String, bool)| Name::parse(test) == cell.parsed();
-            self.expected.iter().position(same)
-        };
-        kernel.tests.sort_by_cached_key(place);
+        let names = self.expected.iter().enumerate().map(|(place, (test, _))| (Name::parse(test), place));
+        let places: HashMap<Name, usize> = names.collect();
+        kernel.tests.sort_by_cached_key(|cell| places.get(&cell.parsed()));
         kernel.not_run = self.expected.len().saturating_sub(kernel.tests.len());
         if kernel.error.is_none() && kernel.not_run > 0 && !stopped {
             kernel.error = Some(format!("{} tests have no result", kernel.not_run));
