@@ -5,6 +5,8 @@
 
 #[cfg(feature = "lab")]
 mod confinement;
+#[cfg(feature = "lab")]
+mod faults;
 mod kernels;
 #[cfg(feature = "lab")]
 mod knowledge;

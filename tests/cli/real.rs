@@ -1,15 +1,10 @@
 //! Whole runs, with guests.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
-use crate::support::lab::{machines, read, spawn, specimens};
+use crate::support::lab::{read, specimens, users_cache};
 use crate::support::{Xtask, path_without, root};
 
 /// A test that each loader has, with the program that they all take as it is.
@@ -64,46 +59,6 @@ fn the_reports_say_what_ran() {
 }
 
 #[test]
-fn an_interrupt_leaves_nothing_behind() {
-    let temporary = tempfile::tempdir().unwrap();
-    let mut child = in_mid_run(temporary.path());
-    kill(pid(&child), Signal::SIGINT).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(machines(temporary.path()).is_empty());
-    assert_eq!(temporary.path().read_dir().unwrap().count(), 0);
-}
-
-#[test]
-fn a_killed_run_leaves_no_machine_and_the_next_one_clears_up() {
-    let temporary = tempfile::tempdir().unwrap();
-    let mut child = in_mid_run(temporary.path());
-    kill(pid(&child), Signal::SIGKILL).unwrap();
-    child.wait().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(2);
-    while !machines(temporary.path()).is_empty() {
-        assert!(Instant::now() < deadline, "a machine outlived its run");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let mut next = spawn(&["vm-test", "-k", "6.12", ONE[0], ONE[1]], temporary.path());
-    std::io::copy(&mut next.stdout.take().unwrap(), &mut std::io::sink()).unwrap();
-    assert_eq!(next.wait().unwrap().code(), Some(0));
-    assert_eq!(temporary.path().read_dir().unwrap().count(), 0);
-}
-
-/// A run whose guest is up and has run a test.
-fn in_mid_run(temporary: &Path) -> Child {
-    let mut child = spawn(&["vm-test", "-k", "6.12"], temporary);
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().contains(" pass ")), "no test ran");
-    assert!(!machines(temporary).is_empty());
-    child
-}
-
-fn pid(child: &Child) -> Pid {
-    Pid::from_raw(child.id().cast_signed())
-}
-
-#[test]
 fn a_kernel_that_never_comes_up_is_an_error_of_the_lab_within_its_time_limit() {
     let scratch = tempfile::tempdir().unwrap();
     let image = scratch.path().join("vmlinuz");
@@ -155,16 +110,6 @@ fn fail_fast_ends_at_the_first_failure() {
 }
 
 #[test]
-fn a_reader_that_goes_away_loses_no_report_and_changes_no_exit_code() {
-    let (temporary, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let json = scratch.path().join("out.json").display().to_string();
-    let mut child = spawn(&["vm-test", "-k", "6.12", ONE[0], ONE[1], "--json", &json], temporary.path());
-    drop(child.stdout.take());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert_eq!(read(&json)["kernels"][0]["outcome"], "passed");
-}
-
-#[test]
 fn objects_hold_no_path_of_this_machine() {
     let built = Xtask::with_kernels(&["build"]).ends_with(0).stdout;
     let objects: Vec<_> = built.lines().filter(|line| line.ends_with(".bpf.o")).collect();
@@ -206,9 +151,7 @@ fn programs_in_one_language_can_be_chosen() {
 
 /// The image that the lab has of 6.12.
 fn cached_image() -> PathBuf {
-    let cache = std::env::var_os("HOOKLAB_CACHE").map(PathBuf::from);
-    let cache = cache.unwrap_or_else(|| dirs::cache_dir().unwrap().join("hooklab"));
-    let folders = fs::read_dir(cache.join("kernels")).unwrap().flatten();
+    let folders = fs::read_dir(users_cache().join("kernels")).unwrap().flatten();
     let mut images = folders.map(|folder| folder.path().join("vmlinuz"));
     images.find(|image| image.exists() && image.display().to_string().contains("/6.12.")).unwrap()
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::lab::machines;
+use crate::support::lab::{machines, users_cache};
 use crate::support::root;
 
 /// A test that each loader has.
@@ -22,10 +22,10 @@ struct Cache {
 
 impl Cache {
     fn new() -> Self {
-        let users = std::env::var_os("HOOKLAB_CACHE").map(PathBuf::from);
-        let users = users.unwrap_or_else(|| dirs::cache_dir().unwrap().join("hooklab"));
         let folder = tempfile::tempdir().unwrap();
-        for entry in fs::read_dir(users).unwrap().flatten().filter(|entry| entry.file_name() != "machines") {
+        for entry in
+            fs::read_dir(users_cache()).unwrap().flatten().filter(|entry| entry.file_name() != "machines")
+        {
             symlink(entry.path(), folder.path().join(entry.file_name())).unwrap();
         }
         for name in ["machines", "tmp"] {

@@ -82,8 +82,9 @@ pub(crate) mod lab {
     //! For runs that boot guests: these use the user's own cache, so that kernels come once.
 
     use std::fs;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
     use std::process::Stdio;
+    use std::sync::OnceLock;
 
     use super::{Xtask, root};
 
@@ -92,6 +93,12 @@ pub(crate) mod lab {
         pub(crate) fn with_kernels(words: &[&str]) -> Self {
             Self::with_cache(words, tempfile::tempdir().unwrap(), None)
         }
+    }
+
+    /// The cache that the user has.
+    pub(crate) fn users_cache() -> PathBuf {
+        let named = std::env::var_os("HOOKLAB_CACHE").map(PathBuf::from);
+        named.unwrap_or_else(|| dirs::cache_dir().unwrap().join("hooklab"))
     }
 
     /// QEMUs, by their PIDs, that a run with this temporary folder has started, and that have not ended.
@@ -110,8 +117,12 @@ pub(crate) mod lab {
 
     /// The static binary with tests that misbehave.
     pub(crate) fn specimens() -> String {
-        let built = Xtask::with_kernels(&["build"]).ends_with(0).stdout;
-        built.lines().find(|line| line.contains("/specimens-")).unwrap().to_owned()
+        static PATH: OnceLock<String> = OnceLock::new();
+        let build = || {
+            let built = Xtask::with_kernels(&["build"]).ends_with(0).stdout;
+            built.lines().find(|line| line.contains("/specimens-")).unwrap().to_owned()
+        };
+        PATH.get_or_init(build).clone()
     }
 
     /// A JSON report.

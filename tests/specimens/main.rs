@@ -3,6 +3,7 @@
 #![cfg(feature = "specimens")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod abuses;
 mod bpf;
 mod confined;
 mod flaky;

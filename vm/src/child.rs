@@ -10,15 +10,15 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::{getpid, getppid};
 
-/// Has the kernel send `signal` to the child when the thread that starts it ends, however that ends; so a child
+/// Has the kernel kill the child when the thread that starts it ends, however that ends; so a child
 /// is started by a thread that outlives it. The child inherits `kept`, under the same numbers.
-pub(crate) fn die_with_us(command: &mut Command, signal: Signal, kept: Vec<OwnedFd>) {
+pub(crate) fn die_with_us(command: &mut Command, kept: Vec<OwnedFd>) {
     let parent = getpid();
     let prepare = move || {
         for kept in &kept {
             fcntl(kept, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
-        set_pdeathsig(signal)?;
+        set_pdeathsig(Signal::SIGKILL)?;
         // It counts from now on: look whether the parent has died already.
         if getppid() == parent { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
     };

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use sha2::{Digest, Sha256};
 
 use crate::accel::Accelerator;
-use crate::store;
+use crate::{child, store};
 
 /// Stands in a composed command line for the descriptor of a machine's initramfs.
 const INITRAMFS: &str = "HOOKLAB-INITRAMFS";
@@ -197,14 +197,10 @@ fn ask(tools: &Tools, arguments: &[String]) -> Result<Vec<String>, Error> {
     // vng finds virtme-run on PATH only, and leaves a file behind where temporary files go.
     let bin = tools.vng.parent().unwrap_or(Path::new("/"));
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
-    let output = Command::new(&tools.vng)
-        .args(arguments)
-        .env("PATH", path)
-        .env("TMPDIR", scratch.path())
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| Error::Start(tools.vng.clone(), error))?;
+    let mut command = Command::new(&tools.vng);
+    command.args(arguments).env("PATH", path).env("TMPDIR", scratch.path());
+    child::die_with_us(command.current_dir("/").stdin(Stdio::null()), Vec::new());
+    let output = command.output().map_err(|error| Error::Start(tools.vng.clone(), error))?;
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     if !output.status.success() {
         let lines: Vec<&str> = said.iter().flat_map(|text| text.lines()).collect();

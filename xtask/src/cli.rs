@@ -202,12 +202,33 @@ pub(crate) struct Run {
 
 /// Run every test of the repository
 #[derive(Debug, Args)]
-#[command(after_help = "What needs no guest runs by plain `cargo test`, once `cargo xtask setup` has run.")]
+#[command(after_help = "\
+Examples:
+  All there are:                                  cargo xtask test
+  Only what happens to runs that are interfered with:  cargo xtask test faults
+
+What needs no guest runs by plain `cargo test`, once `cargo xtask setup` has run.")]
 pub(crate) struct Test {
+    /// Only these of the suites, each once, in the order in which they are listed here
+    #[arg(value_name = "SUITE")]
+    pub(crate) suites: Vec<Suite>,
     #[command(flatten)]
     pub(crate) programs: ProgramOptions,
     #[command(flatten)]
     pub(crate) setup: SetupOptions,
+}
+
+/// A part of the repository's tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Suite {
+    /// What needs no guest
+    Host,
+    /// vm-test on the default kernels
+    Guest,
+    /// The command line, mostly with real guests
+    Cli,
+    /// Faults, caused for real: in guests, in QEMU, on the way from the mirror, in the cache
+    Faults,
 }
 
 /// Install what is missing

@@ -9,6 +9,7 @@ mod facts;
 mod guest;
 mod output;
 mod process;
+mod room;
 mod session;
 mod wake;
 mod watch;

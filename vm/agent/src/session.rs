@@ -12,6 +12,7 @@ use crate::Error;
 use crate::collect::Collector;
 use crate::facts;
 use crate::process::Processes;
+use crate::room::Room;
 use crate::wake;
 use crate::watch::Watch;
 
@@ -35,6 +36,8 @@ pub(crate) struct Session<R: Read, W: Write> {
     facts: Facts,
     /// A machine as it was before anything ran on it; none for the running kernel, on which others are at work.
     watch: Option<Watch>,
+    /// The room that a test finds; none on the running kernel.
+    room: Option<Room>,
 }
 
 impl<R: Read, W: Write> Session<R, W> {
@@ -44,7 +47,7 @@ impl<R: Read, W: Write> Session<R, W> {
         // The trying comes first: the watch takes what it leaves for what was there.
         let (processes, facts) = (Processes::new(scope)?, facts::find_out());
         let watch = matches!(scope, Scope::Machine).then(Watch::begin);
-        Ok(Self { from, to, folder, scope, processes, collector: None, facts, watch })
+        Ok(Self { from, to, folder, scope, processes, collector: None, facts, watch, room: None })
     }
 
     /// Says hello and serves until told to power off, or until the host is gone.
@@ -81,7 +84,7 @@ impl<R: Read, W: Write> Session<R, W> {
             wake::set_right(wake)?;
         }
         if let Some(watch) = &mut self.watch {
-            watch.forget_messages();
+            watch.woken();
         }
         self.hello()
     }
@@ -100,12 +103,15 @@ impl<R: Read, W: Write> Session<R, W> {
             };
             let limit = Duration::from_millis(run.timeout_ms);
             let ended = self.processes.run(&mut command, limit, &mut settling)?;
-            let aftermath = match &mut self.watch {
+            let mut aftermath = match &mut self.watch {
                 Some(watch) if run.check => watch.after(ended.left, &mut settling)?,
                 // Others live on the host: only what the test itself started is known to be its own.
                 _ if run.check => Aftermath { left: ended.left, ..Aftermath::default() },
                 _ => Aftermath::default(),
             };
+            if let Some(room) = &self.room {
+                aftermath.spent |= !room.make();
+            }
             let spent = aftermath.spent;
             for file in collector.iter_mut().flat_map(Collector::changed) {
                 self.report(&file)?;
@@ -131,6 +137,7 @@ impl<R: Read, W: Write> Session<R, W> {
         archive.unpack(&self.folder).map_err(Error::system("unpack the payload"))?;
         // The archive's end marker may be followed by padding.
         io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(Error::system("take in the payload"))?;
+        self.room = matches!(self.scope, Scope::Machine).then(Room::now);
         self.report(&Report::Loaded)
     }
 

@@ -1,6 +1,6 @@
 //! Runs the host's tools such that none outlives us.
 
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, PipeWriter};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -23,7 +23,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// The tool is not there or cannot be started; `package` is what has it.
 pub(super) fn spawn(command: &mut Command, package: &'static str) -> Result<Child, Error> {
     command.env("LC_ALL", "C").stdin(Stdio::null());
-    child::die_with_us(command, Signal::SIGTERM, Vec::new());
+    child::die_with_us(command, Vec::new());
     command.spawn().map_err(|source| failed(command, package, source))
 }
 
@@ -49,6 +49,7 @@ pub(super) fn run_and_hear(
     hear: impl FnMut(&str) + Send + 'static,
 ) -> Result<(ExitStatus, String), Error> {
     let mut child = spawn(command.stdout(Stdio::null()).stderr(Stdio::piped()), package)?;
+    let _watcher = Watcher::of(&child);
     let messages = collect_stderr(&mut child, hear);
     let mut pause = Duration::from_millis(1);
     let status = loop {
@@ -64,6 +65,36 @@ pub(super) fn run_and_hear(
         pause = (pause * 2).min(TICK);
     };
     Ok((status, messages.join().unwrap_or_default()))
+}
+
+/// Ends a tool of root's with us. A program that changes its user, as apt does when it is root and looks what its sandbox
+/// may read, is rid of what [`spawn`] has asked the kernel for (prctl(2), `PR_SET_PDEATHSIG`).
+struct Watcher {
+    shell: Child,
+    /// The shell waits for its end, which comes with ours.
+    _ours: PipeWriter,
+}
+
+impl Watcher {
+    /// None where there is no need for it. One that cannot be had costs no more than a process that lives too long.
+    fn of(tool: &Child) -> Option<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            return None;
+        }
+        let (theirs, ours) = io::pipe().ok()?;
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "read -r _; kill -KILL \"$1\"", "sh", &tool.id().to_string()]);
+        let shell = shell.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
+        Some(Self { shell, _ours: ours })
+    }
+}
+
+impl Drop for Watcher {
+    /// The tool has ended: its number may be another's by now.
+    fn drop(&mut self) {
+        let _ = self.shell.kill();
+        let _ = self.shell.wait();
+    }
 }
 
 /// Reads a child's standard error in a thread of its own, so that a full pipe never stops it; `hear` gets each line.

@@ -17,7 +17,6 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hooklab_protocol::{self as protocol, ENTROPY_BYTES, Facts, Report, Request, Run, Wake};
-use nix::sys::signal::Signal;
 
 use self::death::quoted;
 use self::listen::{Heard, create_log, forward_console, forward_reports};
@@ -379,7 +378,7 @@ fn start_agent(agent: &Path, port: UnixStream) -> Result<Started, StartError> {
 /// Starts `command` in a process group of its own: an interrupt from the terminal is ours to handle.
 fn spawn(command: &mut Command, kept: Vec<OwnedFd>) -> Result<Child, StartError> {
     command.stderr(Stdio::piped()).process_group(0);
-    child::die_with_us(command, Signal::SIGKILL, kept);
+    child::die_with_us(command, kept);
     let program = command.get_program().to_string_lossy().into_owned();
     command.spawn().map_err(|error| StartError::Spawn(program, error))
 }

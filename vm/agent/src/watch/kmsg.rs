@@ -15,8 +15,8 @@ const QUOTED_LINES: usize = 120;
 
 /// How complaints begin (Linux: `include/asm-generic/bug.h`, `kernel/panic.c`, `kernel/locking/lockdep.c`,
 /// `kernel/hung_task.c`, `kernel/rcu/tree_stall.h`, `kernel/watchdog.c`, `mm/kasan/report.c`, `lib/ubsan.c`,
-/// `lib/refcount.c`).
-const BEGINNINGS: [&str; 18] = [
+/// `lib/refcount.c`, `mm/oom_kill.c`).
+const BEGINNINGS: [&str; 19] = [
     "------------[ cut here ]------------",
     "WARNING: ",
     "BUG: ",
@@ -35,6 +35,8 @@ const BEGINNINGS: [&str; 18] = [
     "UBSAN: ",
     "refcount_t: ",
     "unregister_netdevice: waiting for ",
+    // Of the whole machine, on which others need memory, too; a memory cgroup's begins with its name.
+    "Out of memory: Killed process ",
 ];
 
 /// Taint flags by their bits (kernel documentation, `admin-guide/tainted-kernels.rst`).
@@ -164,6 +166,7 @@ mod tests {
             "rcu: INFO: rcu_preempt self-detected stall on CPU",
             "INFO: task guest:77 blocked for more than 120 seconds.",
             "UBSAN: array-index-out-of-bounds in kernel/foo.c:12:3",
+            "Out of memory: Killed process 77 (guest) total-vm:1kB",
         ] {
             assert!(!complaint_of(&[&format!("4,1,2,-;{text}\n")]).is_empty(), "{text}");
         }
@@ -176,7 +179,7 @@ mod tests {
             "6,2,2,-;traps: guest[77] general protection fault ip:401000 sp:7ffc error:0 in guest[401000+1000]\n",
             "6,3,2,-;traps: guest[77] trap invalid opcode ip:401000 sp:7ffc error:0\n",
             "12,4,2,-;WARNING: CPU: 0 PID: 1 at me\n",
-            "3,5,2,-;Out of memory: Killed process 77 (guest) total-vm:1kB\n",
+            "3,5,2,-;Memory cgroup out of memory: Killed process 77 (guest) total-vm:1kB\n",
             "3,6,2,-;Spectre V2 : WARNING: Unprivileged eBPF is enabled with eIBRS on\n",
         ];
         assert_eq!(complaint_of(&records), "");

@@ -4,6 +4,7 @@
 //! only where one seems to see something is there any waiting, naming and cleaning.
 
 mod bpf;
+mod clock;
 mod kmsg;
 mod listing;
 mod mounts;
@@ -27,6 +28,9 @@ trait Watcher {
 
     /// Takes away what [`Watcher::left`] found, as far as that can be done from here.
     fn clear(&mut self) {}
+
+    /// Takes note of what is different in a machine that has just been woken.
+    fn woken(&mut self) {}
 }
 
 /// The kernel as it was before anything ran on it.
@@ -50,14 +54,16 @@ impl Watch {
                 Box::new(tracing::DynamicEvents::now()),
                 Box::new(tracing::Switches::now()),
                 Box::new(mounts::Mounts::now()),
+                Box::new(clock::Clock::now()),
             ],
             fading: vec![Box::new(bpf::Objects::now()), Box::new(listing::Interfaces::now())],
         }
     }
 
-    /// What the kernel has said so far, such as when it was woken, is no test's doing.
-    pub(crate) fn forget_messages(&mut self) {
+    /// What the kernel said when it was woken, and what was set then, is no test's doing.
+    pub(crate) fn woken(&mut self) {
         self.messages = Messages::from_now_on();
+        self.lasting.iter_mut().for_each(|watcher| watcher.woken());
     }
 
     /// Says what the test that has just ended did to the kernel, beside the `processes` it left running, which are

@@ -60,6 +60,8 @@ fn find_or_get(lab: &Lab, options: &SetupOptions, observer: &dyn Observer) -> Re
         None => linker::ensure(lab, &active, options, observer)?,
     };
     let library = (library::of(&active).as_ref() != Some(&library)).then_some(library);
+    // One place under two names would be built with twice.
+    let linker = linker.canonicalize().with_context(|| format!("failed to find {}", linker.display()))?;
     Ok(RustForBpf { toolchain: active, library, linker })
 }
 

@@ -1,0 +1,7 @@
+//! Faults, each caused for real, in a guest or around it: what comes of them, and that nothing is left behind.
+//! `cargo xtask test faults` runs these.
+
+mod guest;
+mod qemu;
+mod signals;
+mod site;

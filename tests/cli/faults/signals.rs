@@ -1,0 +1,130 @@
+//! Signals to xtask at each stage of a run, and a terminal that goes away: no machine lives on, no file is left, and what
+//! another run needs is not locked.
+
+use std::fs::File;
+use std::io::Read;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::pty::openpty;
+use nix::sys::signal::Signal;
+use rstest::rstest;
+
+use super::site::{ONE, Site};
+use crate::support::lab::specimens;
+
+/// What a run does when the signal comes.
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    /// It downloads a kernel, from a mirror that does not answer.
+    Downloading,
+    /// Its machine boots.
+    Booting,
+    /// A test runs.
+    Testing,
+}
+
+#[rstest]
+fn a_signal_ends_a_run_and_leaves_nothing(
+    #[values(Stage::Downloading, Stage::Booting, Stage::Testing)] stage: Stage,
+    #[values(Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGKILL)] signal: Signal,
+) {
+    let site = match stage {
+        Stage::Downloading => Site::without(&["kernels", "machines"]),
+        _ => Site::new(),
+    };
+    let binary = specimens();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mirror = format!("http://{}/debian", listener.local_addr().unwrap());
+    let wait = ["-k", "6.12", "--binary", &binary, "abuses::l_waits", "--timeout", "60"];
+    let running = match stage {
+        Stage::Downloading => {
+            let running = site.start(&["-k", "6.12", ONE[0], "--mirror", &mirror]);
+            // Somebody is on the line.
+            let mut first = [0];
+            listener.accept().unwrap().0.read_exact(&mut first).unwrap();
+            running
+        }
+        Stage::Booting => {
+            let running = site.start(&[&wait[..], &["--fresh"]].concat());
+            site.machine();
+            running
+        }
+        Stage::Testing => {
+            let running = site.start(&wait);
+            site.hears("abuses: it waits");
+            running
+        }
+    };
+    let mut running = running;
+    running.send(signal);
+    let code = running.ends();
+    assert_eq!(code, if signal == Signal::SIGKILL { None } else { Some(130) });
+    site.is_clean();
+    Site::new().goes_on();
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_the_run_that_it_showed() {
+    let site = Site::new();
+    let binary = specimens();
+    let terminal = openpty(None, None).unwrap();
+    // The run must not hold the other end itself.
+    fcntl(&terminal.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+    let mut command = site.command(&["vm-test", "-k", "6.12", "--binary", &binary, "abuses::l_waits"]);
+    command.args(["--timeout", "60"]).stdin(Stdio::from(terminal.slave.try_clone().unwrap()));
+    command.stdout(Stdio::from(terminal.slave.try_clone().unwrap())).stderr(Stdio::from(terminal.slave));
+    let leads = || {
+        nix::unistd::setsid()?;
+        // SAFETY: standard input is the terminal, and the call takes no pointer.
+        nix::errno::Errno::result(unsafe { nix::libc::ioctl(0, nix::libc::TIOCSCTTY, 0) })?;
+        Ok(())
+    };
+    // SAFETY: setsid(2) and ioctl(2) alone run between fork and exec.
+    let mut child = unsafe { command.pre_exec(leads) }.spawn().unwrap();
+    // The command holds the terminal open, too.
+    drop(command);
+    let screen = read_until(terminal.master, "abuses::l_waits");
+    assert!(child.wait().unwrap().code().is_some_and(|code| code == 130), "{screen}");
+    site.is_clean();
+    Site::new().goes_on();
+}
+
+/// What a terminal shows until it shows these words; then it is gone.
+fn read_until(master: OwnedFd, words: &str) -> String {
+    let (mut screen, mut master) = (String::new(), File::from(master));
+    while !screen.contains(words) {
+        let mut chunk = [0; 4096];
+        let length = master.read(&mut chunk).unwrap();
+        screen.push_str(&String::from_utf8_lossy(&chunk[..length]));
+    }
+    screen
+}
+
+#[test]
+fn standard_output_that_is_closed_changes_no_verdict() {
+    let site = Site::new();
+    let mut command = site.command(&["vm-test", "-k", "6.12", ONE[0], ONE[1], "--json"]);
+    command.arg(site.path("out.json"));
+    let (program, words) = (command.get_program().to_owned(), command.get_args().map(ToOwned::to_owned));
+    let mut closed = std::process::Command::new("sh");
+    closed.args(["-c", "exec \"$@\" >&- 2>&-", "sh"]).arg(program).args(words.collect::<Vec<_>>());
+    closed.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    closed.current_dir(command.get_current_dir().unwrap());
+    assert_eq!(closed.status().unwrap().code(), Some(0));
+    assert_eq!(site.report()["kernels"][0]["outcome"], "passed");
+    site.is_clean();
+}
+
+#[test]
+fn a_reader_that_goes_away_loses_no_report_and_changes_no_exit_code() {
+    let site = Site::new();
+    let mut running = site.start(&["-k", "6.12", ONE[0], ONE[1]]);
+    running.stops_being_read();
+    assert_eq!(running.ends(), Some(0));
+    assert_eq!(site.report()["kernels"][0]["outcome"], "passed");
+    site.is_clean();
+}
