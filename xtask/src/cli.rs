@@ -52,6 +52,8 @@ pub(crate) enum Command {
     Shell(Shell),
     /// Measure the lab against plain virtme-ng, as ratios within one run
     Bench(Bench),
+    /// Run tests over and over with faults that chance chooses
+    Soak(Soak),
     /// Work with the JSON reports of vm-test
     Report(Report),
 }
@@ -229,6 +231,29 @@ pub(crate) enum Suite {
     Cli,
     /// Faults, caused for real: in guests, in QEMU, on the way from the mirror, in the cache
     Faults,
+}
+
+/// Run tests over and over with faults that chance chooses
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each round runs some tests on some kernels. In half of the rounds something goes wrong: QEMU is killed or stopped, the run is interrupted or killed, a saved machine is damaged. A wrong verdict, and whatever a round leaves behind, is told and ends in exit code 1.
+
+Examples:
+  An hour:               cargo xtask soak --minutes 60
+  The same rounds again:  cargo xtask soak --seed 1795371720")]
+pub(crate) struct Soak {
+    /// How long to go on
+    #[arg(short, long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) minutes: u64,
+    /// What chance begins with [default: the time]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) programs: ProgramOptions,
+    #[command(flatten)]
+    pub(crate) kernel_options: KernelOptions,
+    #[command(flatten)]
+    pub(crate) setup: SetupOptions,
 }
 
 /// Install what is missing

@@ -41,6 +41,7 @@ fn run(lab: &Lab, command: Command) -> Result<Exit> {
         Command::Kernels(command) => command.run(lab),
         Command::Shell(command) => command.run(lab),
         Command::Bench(command) => command.run(lab),
+        Command::Soak(command) => command.run(lab),
         Command::Report(command) => command.run(lab),
     };
     // What an interrupt made fail is no failure of its own.

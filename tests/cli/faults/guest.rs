@@ -20,6 +20,15 @@ fn each_test_that_takes_all_there_is_has_a_verdict_of_its_own() {
 }
 
 #[test]
+fn a_full_disk_is_emptied_and_a_clock_set_right_on_the_same_machine() {
+    let ran = run("abuses::b_", &["abuses::c_", "abuses::j_", "abuses::k_"]);
+    let outcomes = ran.outcomes();
+    let outcomes: Vec<&str> = outcomes.iter().map(|line| line.rsplit_once(' ').unwrap().1).collect();
+    assert_eq!(outcomes, ["failed", "passed", "leaked", "passed"], "{}", ran.stdout);
+    assert_eq!(ran.kernel()["starts"], 1, "{}", ran.stdout);
+}
+
+#[test]
 fn what_cannot_be_shown_is_cut_or_replaced() {
     let ran = run("abuses::g_prints", &[]);
     assert_eq!(ran.message("abuses::g_prints_what_is_no_text"), "a line\n\u{fffd}\u{fffd}\0 half a line");

@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::openpty;
@@ -39,13 +40,15 @@ fn a_signal_ends_a_run_and_leaves_nothing(
     let binary = specimens();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mirror = format!("http://{}/debian", listener.local_addr().unwrap());
+    let mut line = None;
     let wait = ["-k", "6.12", "--binary", &binary, "abuses::l_waits", "--timeout", "60"];
     let running = match stage {
         Stage::Downloading => {
             let running = site.start(&["-k", "6.12", ONE[0], "--mirror", &mirror]);
-            // Somebody is on the line.
-            let mut first = [0];
-            listener.accept().unwrap().0.read_exact(&mut first).unwrap();
+            // Somebody is on the line, and hears nothing.
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+            line = Some(stream);
             running
         }
         Stage::Booting => {
@@ -59,11 +62,13 @@ fn a_signal_ends_a_run_and_leaves_nothing(
             running
         }
     };
-    let mut running = running;
+    let (mut running, begin) = (running, Instant::now());
     running.send(signal);
     let code = running.ends();
+    assert!(begin.elapsed() < Duration::from_secs(5), "it took {:?}", begin.elapsed());
     assert_eq!(code, if signal == Signal::SIGKILL { None } else { Some(130) });
     site.is_clean();
+    drop(line);
     Site::new().goes_on();
 }
 

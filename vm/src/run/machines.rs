@@ -61,8 +61,22 @@ pub(super) struct Up {
 pub(super) enum NoMachine {
     #[error("failed to {0}")]
     Start(#[from] StartError),
+    /// It did not come up. The next one would not either, unless this one was stopped from outside.
     #[error(transparent)]
-    Death(#[from] Death),
+    Boot(Death),
+    /// It had come up once, and died before a test could begin.
+    #[error(transparent)]
+    Lost(#[from] Death),
+}
+
+impl NoMachine {
+    /// The death that another machine may be spared.
+    pub(super) fn avoidable(self) -> Result<Death, Self> {
+        match self {
+            Self::Boot(death @ (Death::Stopped { .. } | Death::Cancelled)) | Self::Lost(death) => Ok(death),
+            other => Err(other),
+        }
+    }
 }
 
 /// A machine that boots, and where it is kept.
@@ -112,7 +126,7 @@ impl<'a> Machines<'a> {
                 Way::Resume(saved) => saved,
             };
             match resume(run, keeping.composed, &saved, again, log) {
-                Err(NoMachine::Death(death)) if death != Death::Cancelled => {
+                Err(NoMachine::Lost(death)) if death != Death::Cancelled => {
                     self.warn_of_damage(run, death.to_string().lines().next().unwrap_or_default());
                     keeping.store.discard(&keeping.key);
                     *lock(&self.at_hello) = Kept::Unknown;
@@ -196,7 +210,10 @@ impl<'a> Machines<'a> {
 
     fn boot(&self, run: &Run<'_>, log: &Path) -> Result<Up, NoMachine> {
         let start = if let Plan::Host { .. } = self.plan { Start::Host } else { Start::Boot };
-        up(run, self.plan, start, run.campaign.boot_timeout, log)
+        up(run, self.plan, start, run.campaign.boot_timeout, log).map_err(|error| match error {
+            NoMachine::Lost(death) => NoMachine::Boot(death),
+            other => other,
+        })
     }
 
     fn warn_of_damage(&self, run: &Run<'_>, what: &str) {

@@ -10,7 +10,7 @@ use hooklab_protocol::{self as protocol, MAX_OUTPUT, Report, SETTLE_MS};
 
 use super::aftermath::weigh;
 use super::judge::judge;
-use super::machines::{NoMachine, Up};
+use super::machines::Up;
 use super::{Isolation, Kernel, Run, ration};
 use crate::event::{Attempt, Event, Outcome};
 use crate::machine::{Death, Machine};
@@ -64,11 +64,13 @@ impl<'a> Runner<'a> {
                 Isolation::Shared => self.kernel.machines.loaded(self.run, &self.log),
                 Isolation::Single => self.kernel.machines.pristine(self.run, &self.log),
             };
-            let up = match up {
-                Err(NoMachine::Death(Death::Cancelled)) => return self.halted(),
-                other => other.map_err(|error| error.to_string())?,
+            let death = match up {
+                Ok(up) => match self.run_on(up) {
+                    Ok(()) => continue,
+                    Err(death) => death,
+                },
+                Err(error) => error.avoidable().map_err(|error| error.to_string())?,
             };
-            let Err(death) = self.run_on(up) else { continue };
             if death == Death::Cancelled {
                 return self.halted();
             }

@@ -11,6 +11,7 @@ mod report;
 mod run;
 mod setup;
 mod shell;
+mod soak;
 mod test;
 mod vm_test;
 

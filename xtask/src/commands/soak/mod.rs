@@ -1,0 +1,179 @@
+//! `cargo xtask soak`: the matrix, round after round, with faults that chance chooses; each verdict must be the right one,
+//! and nothing may pile up.
+
+mod fault;
+mod gauge;
+mod round;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use fastrand::Rng;
+
+use self::fault::Fault;
+use self::gauge::Gauge;
+use self::round::Round;
+use super::open_kernels;
+use crate::build;
+use crate::cli::Soak;
+use crate::exit::Exit;
+use crate::lab::Lab;
+use crate::report::{self, merge};
+use crate::setup::{self, Purpose};
+
+/// Room for saved machines, in MiB: less than the matrix needs, so that some have to go.
+const SAVED_MIB: u64 = 512;
+
+/// How long what a run has started may outlive it.
+const GONE: Duration = Duration::from_secs(2);
+
+/// Folders of the rounds: a cache that has the user's kernels and tools, but machines of its own.
+struct Place {
+    folder: PathBuf,
+}
+
+impl Soak {
+    /// Runs rounds until time is up; wrong verdicts and what is left behind are told at once, and fail the command.
+    pub(crate) fn run(&self, lab: &Lab) -> Result<Exit> {
+        let live = report::live(false);
+        setup::ensure(lab, Purpose::Run, &self.setup, live.as_ref())?;
+        let programs = super::programs(lab, &self.programs, &self.setup, live.as_ref())?;
+        build::build(lab, &programs, live.as_ref())?;
+        let kernels = open_kernels(lab, &self.kernel_options)?;
+        for kernel in kernels.obtain_all(&kernels.all(), live.as_ref()) {
+            kernel.map_err(super::failed_to)?;
+        }
+        drop(live);
+
+        let seed = self.seed.unwrap_or_else(from_the_clock);
+        out!("seed {seed}; the same one draws the same rounds, but not the same moments");
+        let place = Place::new(lab)?;
+        let mut random = Rng::with_seed(seed);
+        let specs: Vec<String> = kernels.all().iter().map(ToString::to_string).collect();
+        let (end, mut number, mut wrong) = (Instant::now() + Duration::from_secs(60 * self.minutes), 0, 0);
+        let mut peaks = Gauge::default();
+        while Instant::now() < end {
+            number += 1;
+            let round = Round::draw(&mut random, &specs);
+            err!("round {number}: {round}");
+            let begin = Instant::now();
+            let (outcome, gauge) = place.run(&round, &mut random)?;
+            lab.check_interrupt()?;
+            let took = begin.elapsed().as_secs_f64();
+            let (verdict, faults) = match &outcome {
+                Ok(said) => (said.as_str(), 0),
+                Err(why) => (why.as_str(), 1),
+            };
+            wrong += faults;
+            let sign = if faults == 0 { "ok   " } else { "WRONG" };
+            out!("{sign} {number:>4} {took:>6.1} s  {gauge}  {round}: {verdict}");
+            peaks.raise_to(&gauge);
+        }
+        out!("\n{number} rounds, {wrong} wrong; at most {peaks}");
+        Ok(if wrong == 0 { Exit::Success } else { Exit::TestsFailed })
+    }
+}
+
+fn from_the_clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+impl Place {
+    fn new(lab: &Lab) -> Result<Self> {
+        let place = Self { folder: lab.scratch().join("soak") };
+        if place.folder.exists() {
+            fs::remove_dir_all(&place.folder).context("failed to remove what an earlier soak left")?;
+        }
+        for folder in [place.temporary(), place.cache()] {
+            fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
+        }
+        for entry in fs::read_dir(&lab.cache).context("failed to read the cache")?.flatten() {
+            if entry.file_name() != "machines" {
+                symlink(entry.path(), place.cache().join(entry.file_name()))?;
+            }
+        }
+        Ok(place)
+    }
+
+    fn temporary(&self) -> PathBuf {
+        self.folder.join("tmp")
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.folder.join("cache")
+    }
+
+    fn machines(&self) -> PathBuf {
+        self.cache().join("machines")
+    }
+
+    fn report(&self) -> PathBuf {
+        self.folder.join("report.json")
+    }
+
+    /// Runs a round; says what came of it, as it should have, or what is wrong.
+    fn run(&self, round: &Round, random: &mut Rng) -> Result<(Result<String, String>, Gauge)> {
+        round.fault.before(&self.machines(), random)?;
+        let _ = fs::remove_file(self.report());
+        let mut child = self.start(round)?;
+        let (mut gauge, begin) = (Gauge::default(), Instant::now());
+        let mut caused = !round.fault.comes_later();
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            gauge.look_at(child.id());
+            if !caused && begin.elapsed() >= round.after {
+                caused = round.fault.cause(child.id(), random);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let left = self.left(matches!(round.fault, Fault::Kill));
+        let report = merge::read(&self.report());
+        let verdict = round.judge(caused, status.code(), report.ok().as_ref());
+        let said = verdict.and_then(|said| left.map_or(Ok(said), Err));
+        Ok((said, gauge))
+    }
+
+    fn start(&self, round: &Round) -> Result<Child> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["vm-test", "--offline"]).args(&round.words).arg("--json").arg(self.report());
+        command.env("TMPDIR", self.temporary()).env("HOOKLAB_CACHE", self.cache());
+        command.env("HOOKLAB_SAVED_MIB", SAVED_MIB.to_string());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().context("failed to start vm-test")
+    }
+
+    /// What a run left behind. One that was `killed` may leave a half-made machine: the next one clears it away.
+    fn left(&self, killed: bool) -> Option<String> {
+        let deadline = Instant::now() + GONE;
+        while let Some(process) = gauge::with_temporary_folder(&self.temporary()) {
+            if Instant::now() > deadline {
+                return Some(format!("it left a process: {process}"));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let names = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+        if let Some(file) = names(&self.temporary()).next() {
+            return Some(format!("it left {}", file.path().display()));
+        }
+        let half_made = |name: &str| name.starts_with(".work-");
+        let work = names(&self.machines()).find(|entry| half_made(&entry.file_name().to_string_lossy()));
+        if let Some(work) = work.filter(|_| !killed) {
+            return Some(format!("it left {}", work.path().display()));
+        }
+        let kept = gauge::bytes_in(&self.machines()) >> 20;
+        // What a run uses is not removed, and it uses at most four machines.
+        (kept > SAVED_MIB + 4 * 100).then(|| format!("saved machines take {kept} MiB"))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
