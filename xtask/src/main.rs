@@ -9,7 +9,6 @@ mod cli;
 mod commands;
 mod exit;
 mod lab;
-mod options;
 mod report;
 mod selection;
 mod setup;
