@@ -17,14 +17,16 @@ Examples:
   Only those of the shell that this is typed into:
       hooklab-loader run --loader aya --trace --pid-filter $$ minimal.bpf.o
   The same by eunomia's engine, which takes packages, with the package's own flag:
-      hooklab-loader run --loader eunomia --trace package.json --pid_filter $$";
+      hooklab-loader run --loader eunomia --trace package.json --pid_filter $$
+  The same by upstream's own program, which must be on PATH or be named by HOOKLAB_ECLI:
+      hooklab-loader run --loader ecli --trace package.json --pid_filter $$";
 
 const ABOUT_RUN: &str = "\
 Attach all tracepoint programs of an eBPF object until standard input ends or SIGINT or SIGTERM comes.
 
 Where each program goes is read from its section: `tp/CATEGORY/NAME` or `tracepoint/CATEGORY/NAME`. As soon as \
 all of them are live, one line of JSON says so on standard output. Nothing here calls write(2) from then on, \
-so a program that hooks write() never sees the loader.";
+so a program that hooks write() never sees the loader; only ecli, another program, calls it by itself.";
 
 /// Describes the command line for the loaders of these names.
 pub fn command(names: impl IntoIterator<Item = &'static str>) -> Command {
@@ -40,7 +42,7 @@ pub fn command(names: impl IntoIterator<Item = &'static str>) -> Command {
                 .value_name("NAME")
                 .required(true)
                 .value_parser(PossibleValuesParser::new(names))
-                .help("Which library loads and attaches; eunomia takes packages only, and their flags after them"),
+                .help("What loads and attaches; eunomia and ecli take packages only, and their flags after them"),
         )
         .arg(
             Arg::new("pid-filter")

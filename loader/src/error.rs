@@ -146,11 +146,25 @@ pub enum Error {
 
     /// The binary that has the loader cannot be started.
     #[error(
-        "start `{}`, which has the loader eunomia: {source}; build it with `cargo build -p hooklab-loader-eunomia`",
+        "start `{}`, which has the loaders eunomia and ecli: {source}; build it with `cargo build -p \
+         hooklab-loader-eunomia`",
         path.display()
     )]
     NoSibling {
         /// Where it should be.
+        path: PathBuf,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+
+    /// The upstream program `ecli` cannot be started.
+    #[error(
+        "start `{}`: {source}; build ecli with `cargo install ecli-rs --version 0.2.9 --locked`, and have it on PATH \
+         or name it in HOOKLAB_ECLI",
+        path.display()
+    )]
+    NoEcli {
+        /// The program.
         path: PathBuf,
         /// What the kernel answered.
         source: io::Error,
@@ -213,7 +227,7 @@ impl Error {
             Self::NoTracepoint { .. } => 11,
             Self::Rejected { .. } => 12,
             Self::Library { .. } => 13,
-            Self::System { .. } | Self::NoSibling { .. } => 14,
+            Self::System { .. } | Self::NoSibling { .. } | Self::NoEcli { .. } => 14,
             Self::BadPackage { .. } => 15,
             Self::NotPackage { .. } => 16,
         }

@@ -1,6 +1,7 @@
 //! The trait that each loader implements, and what goes in and out.
 
 use std::num::NonZeroU32;
+use std::os::fd::BorrowedFd;
 
 use serde::Serialize;
 
@@ -48,6 +49,21 @@ pub struct Job<'a> {
 pub trait Attachment {
     /// The programs, in the object's order.
     fn programs(&self) -> &[AttachedProgram];
+
+    /// A file that is ready to be read when there is something for [`heed`](Self::heed); none where nothing can
+    /// happen to the programs by itself.
+    fn news(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Takes in what has happened.
+    ///
+    /// # Errors
+    ///
+    /// If the programs are not attached any more.
+    fn heed(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Detaches and unloads all of them.
     ///

@@ -8,7 +8,7 @@ fn main() -> ExitCode {
     if sibling::is_asked_for(std::env::args_os()) {
         return cli::exit(sibling::become_it());
     }
-    let names = loaders::ALL.iter().map(|loader| loader.name()).chain([sibling::LOADER]);
+    let names = loaders::ALL.iter().map(|loader| loader.name()).chain(sibling::LOADERS);
     let matches = cli::command(names).get_matches();
     cli::exit(cli::execute(&matches, loaders::ALL))
 }

@@ -9,12 +9,12 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::SignalFd;
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use serde::Serialize;
 
 use crate::cost::Cost;
 use crate::trace::TracePipe;
-use crate::{AttachedProgram, Error, Global, Job, Loader, Object, Setting, output, preflight};
+use crate::{AttachedProgram, Attachment, Error, Global, Job, Loader, Object, Setting, output, preflight};
 
 /// The variable that `--pid-filter` sets.
 const FILTER: &str = "pid_filter";
@@ -72,7 +72,7 @@ pub fn run(options: &Options<'_>) -> Result<(), Error> {
     let open_trace = || TracePipe::open(&tracefs).map_err(trace_error);
     let mut trace = options.trace.then(open_trace).transpose()?;
     let job = Job { object: &object, filter: global.as_ref().zip(options.pid_filter) };
-    let attachment = options.loader.attach(&job)?;
+    let mut attachment = options.loader.attach(&job)?;
     let programs = attachment.programs().iter();
     let line = Attached {
         event: "attached",
@@ -80,7 +80,7 @@ pub fn run(options: &Options<'_>) -> Result<(), Error> {
         object: options.object.to_string_lossy(),
         programs: programs.map(|program| Live { program, cost: Cost::of(program.id) }).collect(),
     };
-    let followed = announce(&line).and_then(|()| follow(&signals, trace.as_mut()));
+    let followed = announce(&line).and_then(|()| follow(&signals, trace.as_mut(), attachment.as_mut()));
     attachment.detach()?;
     followed?;
     print_trace(trace.as_mut())
@@ -115,7 +115,7 @@ fn hold_signals() -> Result<SignalFd, Error> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
     signals.add(Signal::SIGTERM);
-    let fd = signals.thread_block().and_then(|()| SignalFd::new(&signals));
+    let fd = signals.thread_block().and_then(|()| SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC));
     fd.map_err(|error| Error::System { what: "hold signals", source: error.into() })
 }
 
@@ -127,7 +127,11 @@ fn announce(line: &Attached<'_>) -> Result<(), Error> {
 }
 
 /// Waits for the end, and prints trace lines in the meantime.
-fn follow(signals: &SignalFd, mut trace: Option<&mut TracePipe>) -> Result<(), Error> {
+fn follow(
+    signals: &SignalFd,
+    mut trace: Option<&mut TracePipe>,
+    attachment: &mut dyn Attachment,
+) -> Result<(), Error> {
     let stdin = io::stdin();
     loop {
         let mut files = vec![
@@ -139,6 +143,9 @@ fn follow(signals: &SignalFd, mut trace: Option<&mut TracePipe>) -> Result<(), E
             files.push(PollFd::new(trace.as_fd(), PollFlags::POLLIN));
             timeout = TRACE_INTERVAL.into();
         }
+        let news = attachment.news().map(|news| PollFd::new(news, PollFlags::POLLIN));
+        let has_news = news.is_some();
+        files.extend(news);
         match poll(&mut files, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(Error::System { what: "wait", source: error.into() }),
@@ -147,6 +154,9 @@ fn follow(signals: &SignalFd, mut trace: Option<&mut TracePipe>) -> Result<(), E
         print_trace(trace.as_deref_mut())?;
         if ready[1] || (ready[0] && stdin_ended()) {
             return Ok(());
+        }
+        if has_news && ready.last() == Some(&true) {
+            attachment.heed()?;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The binary beside this one, which has the loader `eunomia` and the old dependencies that come with it.
+//! The binary beside this one, which has the loaders `eunomia` and `ecli` and the old dependencies that come with them.
 
 use std::env;
 use std::ffi::OsString;
@@ -7,12 +7,12 @@ use std::process::Command;
 
 use crate::Error;
 
-/// The loader that it has.
-pub const LOADER: &str = "eunomia";
+/// The loaders that it has: both take packages, with the flags that these bring along.
+pub const LOADERS: [&str; 2] = ["eunomia", "ecli"];
 /// Its file name.
 const BINARY: &str = "hooklab-loader-eunomia";
 
-/// Whether these arguments ask for its loader. They are not parsed: only the other binary knows the flags that a
+/// Whether these arguments ask for one of its loaders. They are not parsed: only the other binary knows the flags that a
 /// package brings along.
 pub fn is_asked_for(arguments: impl IntoIterator<Item = OsString>) -> bool {
     let words: Vec<String> = arguments
@@ -20,9 +20,13 @@ pub fn is_asked_for(arguments: impl IntoIterator<Item = OsString>) -> bool {
         .map(|word| word.to_string_lossy().into_owned())
         .take_while(|word| word != "--")
         .collect();
-    let together = ["--loader=", "-l=", "-l"].map(|option| format!("{option}{LOADER}"));
-    words.iter().any(|word| together.contains(word))
-        || words.windows(2).any(|pair| matches!(&pair[0][..], "--loader" | "-l") && pair[1] == LOADER)
+    let is_its = |name: &str| LOADERS.contains(&name);
+    let together = |word: &String| {
+        let name = ["--loader=", "-l=", "-l"].iter().find_map(|option| word.strip_prefix(option));
+        name.is_some_and(is_its)
+    };
+    words.iter().any(together)
+        || words.windows(2).any(|pair| matches!(&pair[0][..], "--loader" | "-l") && is_its(&pair[1]))
 }
 
 /// Becomes that binary, with the same arguments; returns only if that fails.
@@ -43,12 +47,17 @@ mod tests {
     #[test]
     fn every_spelling_of_the_option_asks_for_it() {
         let asked = |line: &str| is_asked_for(line.split(' ').map(OsString::from));
-        for line in
-            ["run -l eunomia x", "run x --loader eunomia", "run --loader=eunomia x", "run -leunomia x"]
-        {
+        for line in [
+            "run -l eunomia x",
+            "run x --loader eunomia",
+            "run --loader=eunomia x",
+            "run -leunomia x",
+            "run -l=ecli x",
+            "run x -l ecli",
+        ] {
             assert!(asked(line), "{line}");
         }
-        for line in ["run -l aya eunomia", "run eunomia", "run -l aya x -- -l eunomia", "run --loader"] {
+        for line in ["run -l aya eunomia", "run eunomia", "run -l aya x -- -l ecli", "run --loader"] {
             assert!(!asked(line), "{line}");
         }
     }

@@ -10,7 +10,7 @@ use bpf_loader_lib::skeleton::builder::BpfSkeletonBuilder;
 use hooklab_loader::loaders::libbpf_messages::{self as messages, one_line, verifier_log};
 use hooklab_loader::{AttachedProgram, Attachment, Error, Global, Job, Loader, Program, Setting};
 
-use crate::flags::Values;
+use crate::flags::{Values, not_listed};
 
 /// What `--loader` calls it.
 pub(crate) const NAME: &str = "eunomia";
@@ -60,10 +60,7 @@ impl Loader for Eunomia {
             .build()
             .map_err(|error| failed("open", &error))?;
         let skeleton = opened.load_and_attach().map_err(|error| failed("load", &error))?;
-        // The engine attaches what the package names, which may be less than what the object has.
-        let named =
-            |program: &&Program| package.meta.bpf_skel.progs.iter().any(|meta| meta.name == program.name);
-        let programs = job.object.programs().iter().filter(named);
+        let programs = self.values.programs(job.object);
         let programs = programs.map(|program| describe(&skeleton, program)).collect::<Result<_, _>>()?;
         Ok(Box::new(EunomiaAttachment { programs, skeleton }))
     }
@@ -73,12 +70,8 @@ impl Loader for Eunomia {
 fn set_filter(package: &mut ComposedObject, global: &Global, pid: NonZeroU32) -> Result<(), Error> {
     let mut variables =
         package.meta.bpf_skel.data_sections.iter_mut().flat_map(|section| &mut section.variables);
-    let variable = variables.find(|variable| variable.name == global.name).ok_or_else(|| Error::Library {
-        loader: NAME,
-        what: format!("set `{}`", global.name),
-        message: "the package does not list it among the variables".to_owned(),
-    })?;
-    variable.value = Some(pid.get().into());
+    let variable = variables.find(|variable| variable.name == global.name);
+    variable.ok_or_else(|| not_listed(global, NAME))?.value = Some(pid.get().into());
     Ok(())
 }
 

@@ -9,9 +9,7 @@ use clap::builder::StyledStr;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
-use hooklab_loader::{Error, Object, Setting};
-
-use crate::engine::NAME;
+use hooklab_loader::{Error, Global, Object, Program, Setting};
 
 /// Variables that `ecc` adds to the program by itself; nobody sets them.
 const DUMMY: &str = "__eunomia_dummy";
@@ -19,9 +17,6 @@ const DUMMY: &str = "__eunomia_dummy";
 const OWN: [&str; 3] = ["verbose", "help", "version"];
 /// The data sections that the engine knows how to fill.
 const FILLED: [&str; 2] = [".rodata", ".bss"];
-
-/// How they are used; the engine would name the object as if it were a program.
-const USAGE: &str = "hooklab-loader run --loader eunomia [OPTIONS] PACKAGE [FLAGS]";
 
 /// A package, as the engine reads it, and its flags.
 pub(crate) struct Flags {
@@ -33,21 +28,23 @@ pub(crate) struct Flags {
 pub(crate) struct Values {
     /// The package.
     pub(crate) package: ComposedObject,
+    /// The flags themselves.
+    pub(crate) words: Vec<OsString>,
     /// Those of its variables that a flag has set.
     pub(crate) set: Vec<Setting>,
 }
 
 impl Flags {
-    /// Asks the engine for the flags of a package.
+    /// Asks the engine for the flags of a package; `loader` is for messages.
     ///
     /// # Errors
     ///
     /// [`Error::NotPackage`] if the object came alone; [`Error::Library`] if the engine does not take it.
-    pub(crate) fn of(object: &Object) -> Result<Self, Error> {
-        let not_package = || Error::NotPackage { path: object.path().to_owned(), loader: NAME };
+    pub(crate) fn of(object: &Object, loader: &'static str) -> Result<Self, Error> {
+        let not_package = || Error::NotPackage { path: object.path().to_owned(), loader };
         let text = object.package().ok_or_else(not_package)?;
         let refuse = |message: String| Error::Library {
-            loader: NAME,
+            loader,
             what: format!("use `{}`", object.path().display()),
             message,
         };
@@ -55,7 +52,9 @@ impl Flags {
             serde_json::from_slice(text).map_err(|error| refuse(error.to_string()))?;
         check_names(&package).map_err(refuse)?;
         let command = package.meta.build_argument_parser().map_err(|error| refuse(format!("{error:#}")))?;
-        let command = command.no_binary_name(true).disable_version_flag(true).override_usage(USAGE);
+        // The engine would name the object as if it were a program.
+        let usage = format!("hooklab-loader run --loader {loader} [OPTIONS] PACKAGE [FLAGS]");
+        let command = command.no_binary_name(true).disable_version_flag(true).override_usage(usage);
         Ok(Self { package, command })
     }
 
@@ -72,7 +71,7 @@ impl Flags {
     /// The error, or the help text, that a command line with them ends with.
     pub(crate) fn parse(self, words: Vec<OsString>) -> Result<Values, clap::Error> {
         let Self { mut package, mut command } = self;
-        let matches = command.try_get_matches_from_mut(words)?;
+        let matches = command.try_get_matches_from_mut(&words)?;
         package
             .meta
             .parse_arguments_and_fill_skeleton_variables(&matches, UnpresentVariableAction::FillWithZero)
@@ -86,7 +85,7 @@ impl Flags {
             .collect();
         leave_out_other_sections(&mut package, &set)
             .map_err(|message| command.error(ErrorKind::ArgumentConflict, message))?;
-        Ok(Values { package, set })
+        Ok(Values { package, words, set })
     }
 }
 
@@ -94,6 +93,34 @@ impl Values {
     /// Whether the variable that `--pid-filter` sets is among those that a flag has set.
     pub(crate) fn names_filter(&self) -> bool {
         self.set.iter().any(|setting| setting.name == "pid_filter")
+    }
+
+    /// The flag of a variable.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Library`] if the package does not list it; `loader` is for the message.
+    pub(crate) fn flag_of(&self, global: &Global, loader: &'static str) -> Result<String, Error> {
+        let mut variables = variables(&self.package);
+        match variables.find(|(_, variable)| variable.name == global.name) {
+            Some((_, variable)) => Ok(format!("--{}", flag(variable))),
+            None => Err(not_listed(global, loader)),
+        }
+    }
+
+    /// Those of an object's programs that the package names: the engine attaches no other.
+    pub(crate) fn programs<'a>(&'a self, object: &'a Object) -> impl Iterator<Item = &'a Program> {
+        let named = &self.package.meta.bpf_skel.progs;
+        object.programs().iter().filter(|program| named.iter().any(|meta| meta.name == program.name))
+    }
+}
+
+/// A variable that cannot be set, since the package does not describe it.
+pub(crate) fn not_listed(global: &Global, loader: &'static str) -> Error {
+    Error::Library {
+        loader,
+        what: format!("set `{}`", global.name),
+        message: "the package does not list it among the variables".to_owned(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The command line of the loader eunomia, as far as no kernel is needed, with packages that `ecc` itself made.
+//! The command line of the loaders eunomia and ecli, as far as no kernel is needed, with packages that `ecc` itself made.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,16 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/packages").join(name).join("package.json")
 }
 
-/// Runs the loader on a file with these arguments after it, and gives its exit code and all that it says.
+/// Runs the loader eunomia on a file with these arguments after it, and gives its exit code and all that it says.
 fn run(file: &Path, arguments: &[&str]) -> String {
+    run_by("eunomia", file, arguments)
+}
+
+fn run_by(loader: &str, file: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hooklab-loader-eunomia"));
-    command.args(["run", "--loader", "eunomia"]).arg(file).args(arguments);
+    command.args(["run", "--loader", loader]).arg(file).args(arguments);
+    // Were it asked, it would be missed.
+    command.env("HOOKLAB_ECLI", "/no/such/ecli");
     let assert = assert_cmd::Command::from_std(command).assert();
     let output = assert.get_output();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -68,6 +74,20 @@ fn the_same_variable_by_two_flags() {
 #[test]
 fn a_folded_variable_is_refused_before_the_engine_is_asked() {
     assert_snapshot!("folded", run(&fixture("ecc-const"), &["--pid_filter", "1"]));
+}
+
+#[test]
+fn ecli_is_asked_for_nothing_that_the_engine_would_be_refused() {
+    let lines: [(&str, &[&str]); 4] = [
+        ("ecc-const", &["--pid_filter", "1"]),
+        ("ecc-const-volatile", &["--pid_filtre", "1"]),
+        ("ecc-const-volatile", &["--pid_filter", "init"]),
+        ("ecc-const-volatile", &["--", "--help"]),
+    ];
+    for (name, arguments) in lines {
+        let eunomia = run(&fixture(name), arguments).replace("--loader eunomia", "--loader ecli");
+        assert_eq!(run_by("ecli", &fixture(name), arguments), eunomia);
+    }
 }
 
 #[test]

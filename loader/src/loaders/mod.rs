@@ -1,4 +1,4 @@
-//! The loaders of this binary, one file each. That of eunomia is a binary of its own, `loader/eunomia/`.
+//! The loaders of this binary, one file each. Those that take packages only are in a binary of their own, `loader/eunomia/`.
 
 mod aya;
 mod libbpf;

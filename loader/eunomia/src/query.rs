@@ -1,0 +1,89 @@
+//! What a process has attached to tracepoints, as the kernel knows it.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, c_char, c_int};
+use std::fs;
+use std::io;
+
+use aya::programs::loaded_programs;
+use libbpf_rs::libbpf_sys::bpf_task_fd_query;
+use nix::errno::Errno;
+
+/// The most that the kernel keeps of a program's name, in bytes (`BPF_OBJ_NAME_LEN`, without the zero at its end).
+const LONGEST_NAME: usize = 15;
+/// Room for the name of a tracepoint, in bytes.
+const TRACEPOINT: usize = 256;
+
+/// A program that is attached to a tracepoint.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    /// The kernel's id of the program.
+    pub(crate) id: u32,
+    /// The function's name, as much as the kernel has of it.
+    name: String,
+    /// The tracepoint's name, without its category.
+    tracepoint: String,
+}
+
+impl Attached {
+    /// Whether it is this function at this tracepoint.
+    pub(crate) fn is(&self, function: &str, tracepoint: &str) -> bool {
+        let kept = function.get(..LONGEST_NAME).unwrap_or(function);
+        self.name == kept && self.tracepoint == tracepoint
+    }
+}
+
+/// All that a process has attached to tracepoints by its file descriptors, which is how libbpf attaches.
+///
+/// # Errors
+///
+/// What the kernel answers; `EPERM` without CAP_SYS_ADMIN.
+pub(crate) fn attached_by(pid: u32) -> io::Result<Vec<Attached>> {
+    let mut names = HashMap::new();
+    for program in loaded_programs() {
+        let program = program.map_err(io::Error::other)?;
+        names.insert(program.id(), program.name_as_str().unwrap_or_default().to_owned());
+    }
+    let mut attached = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let Some(fd) = entry?.file_name().to_str().and_then(|fd| fd.parse().ok()) else { continue };
+        if let Some((id, tracepoint)) = query(pid, fd)? {
+            let name = names.get(&id).cloned().unwrap_or_default();
+            attached.push(Attached { id, name, tracepoint });
+        }
+    }
+    Ok(attached)
+}
+
+/// The program that a file of a process has attached, and to which tracepoint; none where it is another kind of file
+/// (bpf(2), `BPF_TASK_FD_QUERY`).
+fn query(pid: u32, fd: c_int) -> io::Result<Option<(u32, String)>> {
+    let pid = c_int::try_from(pid).map_err(io::Error::other)?;
+    let mut name = [0u8; TRACEPOINT];
+    let mut name_length = TRACEPOINT as u32;
+    let (mut id, mut kind, mut offset, mut address) = (0, 0, 0, 0);
+    let name_pointer = name.as_mut_ptr().cast::<c_char>();
+    // SAFETY: all pointers are to variables that outlive the call, and `name_length` is the length of `name`.
+    let error = unsafe {
+        bpf_task_fd_query(
+            pid,
+            fd,
+            0,
+            name_pointer,
+            &raw mut name_length,
+            &raw mut id,
+            &raw mut kind,
+            &raw mut offset,
+            &raw mut address,
+        )
+    };
+    match Errno::from_raw(-error) {
+        // There is one for probes, too, whose names are empty.
+        _ if error == 0 => {
+            let name = CStr::from_bytes_until_nul(&name).unwrap_or_default();
+            Ok(Some((id, name.to_string_lossy().into_owned())))
+        }
+        Errno::EPERM => Err(Errno::EPERM.into()),
+        _ => Ok(None),
+    }
+}
