@@ -31,6 +31,8 @@ impl Xtask {
         command.arg("xtask").args(words).current_dir(root()).env("TMPDIR", temporary).env("NO_COLOR", "1");
         // Not the terminal of whoever runs the tests: help is wrapped to its width.
         command.env_remove("HOOKLAB_MIRROR").env_remove("CI").write_stdin("");
+        // Nor an ecli of theirs: the same tests everywhere.
+        command.env("HOOKLAB_ECLI", "none");
         if let Some(cache) = cache {
             command.env("HOOKLAB_CACHE", cache);
         }
@@ -137,6 +139,7 @@ pub(crate) mod lab {
             .args(words)
             .current_dir(root())
             .env("TMPDIR", temporary)
+            .env("HOOKLAB_ECLI", "none")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

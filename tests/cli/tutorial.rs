@@ -53,6 +53,7 @@ fn every_command_prints_what_it_is_said_to() {
             .args(["-c", &command])
             .current_dir(root())
             .env("NO_COLOR", "1")
+            .env("HOOKLAB_ECLI", "none")
             .stdin(Stdio::null())
             .output()
             .unwrap();

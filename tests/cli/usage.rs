@@ -28,10 +28,26 @@ fn help_of_vm_test_has_examples() {
 #[case::no_pid(&["run", "--pid-filter", "0", "x.o"], "neither a PID nor \"writer\"")]
 #[case::no_program(&["run", "/no/such/package.json"], "there is no file /no/such/package.json")]
 #[case::no_guest(&["run", "-k", "host", "Cargo.toml"], "use hooklab-loader itself")]
+#[case::no_ecli(&["vm-test", "--ecli", "/no/such/ecli"], "failed to use /no/such/ecli as ecli: No such file")]
+#[case::not_executable(&["vm-test", "--ecli", "/etc/passwd"], "failed to use /etc/passwd as ecli: it is not executable")]
+#[case::another_program(&["vm-test", "--ecli", "/bin/true"], "it is another program of that name")]
+#[case::ecli_without_one(&["vm-test", "-l", "ecli"], "there is no ecli to load with: build it with `cargo install")]
+#[case::run_without_one(&["run", "-k", "6.12", "-l", "ecli", "Cargo.toml"], "there is no ecli to load with")]
 #[case::no_command(&["frobnicate"], "unrecognized subcommand")]
 fn a_wrong_command_line_exits_with_2(#[case] words: &[&str], #[case] said: &str) {
     let stderr = Xtask::new(words).ends_with(2).stderr;
     assert!(predicate::str::contains(said).eval(&stderr), "{stderr}");
+}
+
+#[test]
+fn another_program_called_ecli_on_path_is_noted_and_left_out() {
+    let xtask = Xtask::new(&["vm-test", "-l", "ecli"]);
+    let folder = path_without("ecli", xtask.scratch.path());
+    std::os::unix::fs::symlink("/bin/true", folder.join("ecli")).unwrap();
+    let stderr = xtask.env("PATH", folder.to_str().unwrap()).env("HOOKLAB_ECLI", "").ends_with(2).stderr;
+    let says = predicate::str::contains("note: no tests of the loader ecli: [scratch]/bin/ecli is of no use")
+        .and(predicate::str::contains("there is no ecli to load with"));
+    assert!(says.eval(&stderr), "{stderr}");
 }
 
 #[test]

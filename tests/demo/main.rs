@@ -66,7 +66,10 @@ fn command(writer: u32) -> Command {
     };
     if !pid.is_empty() {
         // The flags of a package are named after its variables.
-        command.args([if loader == "eunomia" { "--pid_filter" } else { "--pid-filter" }, &pid]);
+        command.args([
+            if matches!(&*loader, "eunomia" | "ecli") { "--pid_filter" } else { "--pid-filter" },
+            &pid,
+        ]);
     }
     command
 }

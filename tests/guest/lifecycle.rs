@@ -18,6 +18,8 @@ fn leaves_nothing(run: &Run<'_>, end: impl FnOnce(Attached)) {
 
     end(attached);
     KernelObjects::wait_for_none_since(&before);
+    let printed = trace.read();
+    assert!(printed.is_empty() || !run.is_silent(), "until the end the program printed {printed:#?}");
     writer.write(3);
 
     let printed = trace.read();

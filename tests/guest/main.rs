@@ -7,6 +7,8 @@
 //! To add a loader or a program, add a case in `pairs.rs`.
 
 #[cfg(feature = "guest")]
+mod ecli;
+#[cfg(feature = "guest")]
 mod errors;
 #[cfg(feature = "guest")]
 mod filter;

@@ -3,7 +3,7 @@
 use rstest::rstest;
 use rstest_reuse::apply;
 
-use crate::pairs::every_loader;
+use crate::pairs::{every_loader, every_loader_of_data};
 use crate::support::{Actor, Cast, KernelObjects, Run, Trace, assert_transcript};
 
 #[apply(every_loader)]
@@ -25,7 +25,7 @@ fn all_programs_of_an_object_are_attached(#[case] loader: &str) {
     attached.detach();
 }
 
-#[apply(every_loader)]
+#[apply(every_loader_of_data)]
 fn maps_work_and_go(#[case] loader: &str) {
     let mut writer = Actor::start();
     let cast = Cast::new([(writer.pid(), "writer")]);

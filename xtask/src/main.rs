@@ -7,6 +7,7 @@ mod build;
 mod cargo;
 mod cli;
 mod commands;
+mod ecli;
 mod exit;
 mod lab;
 mod report;

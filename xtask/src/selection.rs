@@ -68,6 +68,12 @@ pub(crate) fn select(
     tests.into_iter().filter(wanted).collect()
 }
 
+/// The tests that are not this loader's.
+pub(crate) fn without(tests: Vec<Test>, loader: &str) -> Vec<Test> {
+    let is_its = |test: &Test| Name::parse(&test.name).loader.as_deref() == Some(loader);
+    tests.into_iter().filter(|test| !is_its(test)).collect()
+}
+
 /// The loaders that have tests.
 pub(crate) fn loaders(tests: &[Test]) -> Vec<String> {
     let mut loaders: Vec<String> = tests.iter().filter_map(|test| Name::parse(&test.name).loader).collect();
@@ -109,6 +115,13 @@ mod tests {
         assert_eq!(pick(&["[libbpf"], &[]), ["a::x::case_2_libbpf_on_c"]);
         assert_eq!(pick(&[], &["aya"]), ["a::x::case_1_aya_on_c"]);
         assert!(pick(&["nothing"], &[]).is_empty());
+    }
+
+    #[test]
+    fn a_loader_that_is_not_there_takes_its_tests_alone_with_it() {
+        let tests = named(&["a::x::case_1_aya_on_c", "a::x::case_2_ecli_on_c", "b::case_1_ecli", "ecli::x"]);
+        let left = without(tests, "ecli");
+        assert_eq!(left, named(&["a::x::case_1_aya_on_c", "ecli::x"]));
     }
 
     #[test]

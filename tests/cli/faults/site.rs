@@ -85,7 +85,8 @@ impl Site {
     pub(super) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO"));
         command.arg("xtask").args(words).current_dir(root()).env("TMPDIR", self.path("tmp"));
-        command.env("NO_COLOR", "1").envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.env("NO_COLOR", "1").env("HOOKLAB_ECLI", "none");
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -17,6 +17,8 @@ pub(crate) struct Run<'a> {
     loader: &'a str,
     object: &'a str,
     filter: Option<u32>,
+    /// Whether the filter is set by the flag that all loaders have, whatever flags the package has.
+    common_flag: bool,
     trace: bool,
 }
 
@@ -36,11 +38,15 @@ pub(crate) struct Program {
 impl<'a> Run<'a> {
     /// `object` is the name of a source in `ebpf/` or `tests/programs/` without its ending, or of a package with it.
     pub(crate) fn new(loader: &'a str, object: &'a str) -> Self {
-        Self { loader, object, filter: None, trace: false }
+        Self { loader, object, filter: None, common_flag: false, trace: false }
     }
 
     pub(crate) fn filter(self, pid: u32) -> Self {
         Self { filter: Some(pid), ..self }
+    }
+
+    pub(crate) fn by_common_flag(self) -> Self {
+        Self { common_flag: true, ..self }
     }
 
     pub(crate) fn trace(self) -> Self {
@@ -59,7 +65,12 @@ impl<'a> Run<'a> {
 
     /// Such a loader has a flag for each variable of a package.
     fn takes_packages_only(&self) -> bool {
-        self.loader == "eunomia"
+        matches!(self.loader, "eunomia" | "ecli")
+    }
+
+    /// Whether the loader keeps from calling write(2) while programs are attached, as all of ours do.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.loader != "ecli"
     }
 
     /// Objects are named relative to the working folder, so that messages do not depend on where the payload is.
@@ -69,12 +80,12 @@ impl<'a> Run<'a> {
         if self.trace {
             command.arg("--trace");
         }
-        // The flags of a package come after it; the loader's own may.
-        command.arg(self.file());
-        if let Some(pid) = self.filter {
-            let flag = if self.takes_packages_only() { "--pid_filter" } else { "--pid-filter" };
-            command.arg(flag).arg(pid.to_string());
-        }
+        let filter = |flag: &str| self.filter.map(|pid| [flag.to_owned(), pid.to_string()]);
+        // What comes after a package are flags of its own.
+        match self.takes_packages_only() && !self.common_flag {
+            true => command.arg(self.file()).args(filter("--pid_filter").into_iter().flatten()),
+            false => command.args(filter("--pid-filter").into_iter().flatten()).arg(self.file()),
+        };
         command
     }
 

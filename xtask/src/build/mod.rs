@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use hooklab_vm::event::Observer;
 use hooklab_vm::payload;
 
+use crate::ecli::Ecli;
 use crate::lab::Lab;
 use crate::setup::rust::RustForBpf;
 
@@ -76,8 +77,8 @@ pub(crate) fn build(lab: &Lab, programs: &Programs, observer: &dyn Observer) -> 
     Ok(Artifacts { tests, specimens, demo, agent, programs, objects, packages })
 }
 
-/// The archive with all that a guest runs.
-pub(crate) fn pack(lab: &Lab, artifacts: &Artifacts) -> Result<Vec<u8>> {
+/// The archive with all that a guest runs, upstream's `ecli` among it where there is one to be run.
+pub(crate) fn pack(lab: &Lab, artifacts: &Artifacts, ecli: Option<&Ecli>) -> Result<Vec<u8>> {
     let mut archive = payload::Builder::default();
     let mut add = |folder: &str, path: &Path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -98,6 +99,7 @@ pub(crate) fn pack(lab: &Lab, artifacts: &Artifacts) -> Result<Vec<u8>> {
             .add(&format!("objects/{name}.package.json"), package)
             .context("failed to pack the payload")?;
     }
+    ecli.map_or(Ok(()), |ecli| ecli.pack(&mut archive))?;
     archive.add(TEST_BINARY, &artifacts.tests).context("failed to pack the payload")?;
     archive.finish().context("failed to pack the payload")
 }

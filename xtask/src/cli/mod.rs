@@ -16,7 +16,7 @@ use hooklab_vm::kernel::{Selector, Spec};
 use self::values::{kernels, spec};
 
 pub(crate) use self::kernels::{Kernels, KernelsCommand, ListFormat};
-pub(crate) use self::options::{KernelOptions, Language, ProgramOptions, SetupOptions};
+pub(crate) use self::options::{EcliOptions, KernelOptions, Language, ProgramOptions, SetupOptions};
 pub(crate) use self::report::{Merge, Report, ReportCommand, ReportFormat};
 pub(crate) use self::run::Run;
 pub(crate) use self::vm_test::VmTest;
@@ -39,6 +39,7 @@ Exit codes:
 
 Environment:
   HOOKLAB_CACHE            folder for kernels, tools and saved machines; your cache folder's hooklab/ without it
+  HOOKLAB_ECLI             what --ecli says, where it is not given
   HOOKLAB_SAVED_MIB        most room for saved machines, in MiB; 4096 without it
   HOOKLAB_MIRROR           a Debian mirror, where the host's own apt sources name none
   HOOKLAB_SECURITY_MIRROR  its security archive, if not at the same URL with -security appended

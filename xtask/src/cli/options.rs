@@ -1,5 +1,7 @@
 //! Options that several commands have.
 
+use std::ffi::OsString;
+
 use clap::{Args, ValueEnum};
 
 /// What may be done to this machine to make the lab work.
@@ -36,6 +38,15 @@ impl ProgramOptions {
     pub(crate) fn wants(&self, language: Language) -> bool {
         self.programs.is_empty() || self.programs.contains(&language)
     }
+}
+
+/// Upstream's own program `ecli`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct EcliOptions {
+    /// The loader ecli is this program: upstream's own, of the crate ecli-rs. Without it the one on PATH, if there is
+    /// one; "none" for none at all
+    #[arg(long, value_name = "PATH", env = "HOOKLAB_ECLI", hide_env_values = true)]
+    pub(crate) ecli: Option<OsString>,
 }
 
 /// Where kernels come from.

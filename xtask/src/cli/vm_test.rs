@@ -6,7 +6,7 @@ use clap::Args;
 use hooklab_vm::accel::Choice;
 use hooklab_vm::kernel::Selector;
 
-use super::options::{KernelOptions, ProgramOptions, SetupOptions};
+use super::options::{EcliOptions, KernelOptions, ProgramOptions, SetupOptions};
 use super::values::kernels;
 use crate::shard::Shard;
 
@@ -23,6 +23,8 @@ Examples:
                                                    aya's filter tests on a kernel of your own
   sudo -E env PATH=\"$PATH\" cargo xtask vm-test -k host
                                                    on the running kernel, without a machine
+  cargo xtask vm-test -l ecli --ecli ~/ecli/bin/ecli-rs
+                                                   the tests of upstream's own ecli
   cargo xtask vm-test --all --json out.json --junit out.xml")]
 pub(crate) struct VmTest {
     /// Run only tests whose name contains one of these
@@ -42,6 +44,8 @@ pub(crate) struct VmTest {
     /// Only tests of this loader, leaving out those that are not one loader's own; may be repeated
     #[arg(short, long = "loader", value_name = "NAME")]
     pub(crate) loaders: Vec<String>,
+    #[command(flatten)]
+    pub(crate) ecli: EcliOptions,
     /// Run the tests of this static libtest binary instead of the lab's own
     #[arg(long, value_name = "PATH", conflicts_with = "bless")]
     pub(crate) binary: Option<PathBuf>,

@@ -110,7 +110,7 @@ impl Bench {
 fn vm_test(lab: &Lab, words: &[&str]) -> Result<Run> {
     let file = tempfile::NamedTempFile::new()?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["vm-test", "--offline"]).args(words).arg("--json").arg(file.path());
+    command.args(["vm-test", "--offline", "--ecli", "none"]).args(words).arg("--json").arg(file.path());
     let seconds = timed(lab, &mut command)?;
     let report: Report = serde_json::from_slice(&std::fs::read(file.path())?)?;
     Ok(Run {

@@ -15,7 +15,7 @@ impl Build {
         setup::ensure(lab, Purpose::Build, &self.setup, reporter.as_ref())?;
         let programs = super::programs(lab, &self.programs, &self.setup, reporter.as_ref())?;
         let artifacts = build::build(lab, &programs, reporter.as_ref())?;
-        let payload = build::pack(lab, &artifacts)?;
+        let payload = build::pack(lab, &artifacts, None)?;
         drop(reporter);
         let tests = [&artifacts.agent, &artifacts.tests, &artifacts.specimens];
         for path in artifacts.programs.iter().chain(tests).chain(&artifacts.objects) {

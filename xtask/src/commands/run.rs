@@ -16,6 +16,7 @@ use super::guests::Guests;
 use super::{machines, open_kernels};
 use crate::build::{self, Artifacts, Programs};
 use crate::cli::Run;
+use crate::ecli::{self, Ecli};
 use crate::exit::{Exit, UsageError};
 use crate::lab::Lab;
 use crate::report::{self, Fanout};
@@ -87,9 +88,13 @@ impl Run {
         }
         let live = report::live(false);
         let observer = live.as_ref();
+        let ecli = match self.loader() {
+            ecli::LOADER => Some(Ecli::find(&self.ecli, observer)?.ok_or_else(Ecli::missing)?),
+            _ => None,
+        };
         setup::ensure(lab, Purpose::Run, &self.setup, observer)?;
         let artifacts = build::build(lab, &Programs::default(), observer)?;
-        let payload = self.pack(&artifacts, &name)?;
+        let payload = self.pack(&artifacts, &name, ecli.as_ref())?;
         let guests = Guests::ready(lab, &kernels, &specs, self.accel, &artifacts.agent, observer)?;
         let answers = Answers::default();
         let saved = lab.saved()?;
@@ -130,7 +135,7 @@ impl Run {
         Ok(name.ok_or_else(|| UsageError("the program's name is no text".into()))?.to_owned())
     }
 
-    fn pack(&self, artifacts: &Artifacts, name: &str) -> Result<Vec<u8>> {
+    fn pack(&self, artifacts: &Artifacts, name: &str, ecli: Option<&Ecli>) -> Result<Vec<u8>> {
         let mut archive = payload::Builder::default();
         let mut add = |name: &str, path: &Path| archive.add(name, path).context("failed to pack the payload");
         for program in &artifacts.programs {
@@ -138,6 +143,7 @@ impl Run {
         }
         add(BINARY, &artifacts.demo)?;
         add(&format!("objects/{name}"), &self.program)?;
+        ecli.map_or(Ok(()), |ecli| ecli.pack(&mut archive))?;
         archive.finish().context("failed to pack the payload")
     }
 
@@ -147,7 +153,8 @@ impl Run {
             ("PROGRAM", name.to_owned()),
             ("FILTER", self.pid_filter.clone().unwrap_or_default()),
         ];
-        values.map(|(name, value)| (format!("HOOKLAB_DEMO_{name}"), value)).to_vec()
+        let demo = values.map(|(name, value)| (format!("HOOKLAB_DEMO_{name}"), value));
+        demo.into_iter().chain([Ecli::environment()]).collect()
     }
 
     /// Prints the answers, in the order in which the kernels were named.

@@ -12,6 +12,7 @@ use super::guests::{Guests, log_path};
 use super::{failed_to, machines, open_kernels};
 use crate::build::{self, Artifacts, Programs, SNAPSHOTS, TEST_BINARY, WORKSPACE};
 use crate::cli::{ProgramOptions, VmTest};
+use crate::ecli::{self, Ecli};
 use crate::exit::{Exit, UsageError};
 use crate::lab::Lab;
 use crate::report::snapshots::Snapshots;
@@ -29,15 +30,21 @@ impl VmTest {
         self.check_paths()?;
         let live = report::live(true);
         let observer = live.as_ref();
+        let ecli = Ecli::find(&self.ecli, observer)?;
+        if ecli.is_none() && self.loaders.iter().any(|loader| loader == ecli::LOADER) {
+            return Err(Ecli::missing().into());
+        }
         let artifacts = self.prepare(lab, &specs, observer)?;
-        let tests = self.tests(&artifacts)?;
+        let tests = self.tests(&artifacts, ecli.is_some())?;
         if self.list {
             drop(live);
             list(&specs, &tests);
             return Ok(Exit::Success);
         }
         let guests = Guests::ready(lab, &kernels, &specs, self.accel, &artifacts.agent, observer)?;
-        let payload = build::pack(lab, &artifacts)?;
+        // It is large: where no test needs it, no guest gets it.
+        let ecli = ecli.filter(|_| selection::loaders(&tests).iter().any(|loader| loader == ecli::LOADER));
+        let payload = build::pack(lab, &artifacts, ecli.as_ref())?;
         lab.check_interrupt()?;
 
         let expected = tests.iter().map(|test| (test.name.clone(), test.ignored)).collect();
@@ -106,8 +113,11 @@ impl VmTest {
     }
 
     /// The tests that are wanted; none is a mistake on the command line.
-    fn tests(&self, artifacts: &Artifacts) -> Result<Vec<Test>> {
-        let all = binary::list(&artifacts.tests).map_err(failed_to)?;
+    fn tests(&self, artifacts: &Artifacts, has_ecli: bool) -> Result<Vec<Test>> {
+        let mut all = binary::list(&artifacts.tests).map_err(failed_to)?;
+        if !has_ecli {
+            all = selection::without(all, ecli::LOADER);
+        }
         let known = selection::loaders(&all);
         if let Some(unknown) = self.loaders.iter().find(|loader| !known.contains(loader)) {
             let known = if known.is_empty() { "none".into() } else { known.join(", ") };
@@ -165,7 +175,9 @@ impl VmTest {
             ("RUST_BACKTRACE", "0".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
-        .to_vec()
+        .into_iter()
+        .chain([Ecli::environment()])
+        .collect()
     }
 
     /// Writes and shows the results, and says how to exit.

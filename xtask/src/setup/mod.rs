@@ -16,7 +16,9 @@ use hooklab_vm::event::Observer;
 use crate::cli::SetupOptions;
 use crate::lab::Lab;
 
-pub(crate) use programs::{cargo, output, run, static_library_folder, static_link_arguments};
+pub(crate) use programs::{
+    cargo, find_program, is_program, output, run, static_library_folder, static_link_arguments,
+};
 
 /// What a command needs beside Rust.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

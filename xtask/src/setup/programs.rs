@@ -19,7 +19,8 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     candidates.into_iter().find(|candidate| is_program(candidate))
 }
 
-fn is_program(path: &Path) -> bool {
+/// Whether it is a file that may be run.
+pub(crate) fn is_program(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }

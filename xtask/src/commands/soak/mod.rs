@@ -141,7 +141,7 @@ impl Place {
 
     fn start(&self, round: &Round) -> Result<Child> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["vm-test", "--offline"]).args(&round.words).arg("--json").arg(self.report());
+        command.args(["vm-test", "--offline", "--ecli", "none"]).args(&round.words).arg("--json").arg(self.report());
         command.env("TMPDIR", self.temporary()).env("HOOKLAB_CACHE", self.cache());
         command.env("HOOKLAB_SAVED_MIB", SAVED_MIB.to_string());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
