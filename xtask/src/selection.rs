@@ -82,6 +82,13 @@ pub(crate) fn loaders(tests: &[Test]) -> Vec<String> {
     loaders
 }
 
+/// Whether any of the tests may need one of these loaders: it is theirs, or they do not say whose they are.
+pub(crate) fn need(tests: &[Test], loaders: &[&str]) -> bool {
+    let may_need =
+        |test: &Test| Name::parse(&test.name).loader.is_none_or(|loader| loaders.contains(&&*loader));
+    tests.iter().any(may_need)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +129,13 @@ mod tests {
         let tests = named(&["a::x::case_1_aya_on_c", "a::x::case_2_ecli_on_c", "b::case_1_ecli", "ecli::x"]);
         let left = without(tests, "ecli");
         assert_eq!(left, named(&["a::x::case_1_aya_on_c", "ecli::x"]));
+    }
+
+    #[test]
+    fn what_no_test_needs_is_known() {
+        assert!(!need(&named(&["a::case_1_aya_on_c", "b::case_2_libbpf"]), &["eunomia", "ecli"]));
+        assert!(need(&named(&["a::case_1_aya_on_c", "b::case_2_ecli"]), &["eunomia", "ecli"]));
+        assert!(need(&named(&["a::case_1_aya_on_c", "somebody_s_own"]), &["eunomia", "ecli"]));
     }
 
     #[test]

@@ -29,6 +29,12 @@ fn a_full_disk_is_emptied_and_a_clock_set_right_on_the_same_machine() {
 }
 
 #[test]
+fn memory_that_a_test_has_filled_costs_the_machine() {
+    let ran = run("abuses::d_", &["abuses::n_"]);
+    assert_eq!(ran.kernel()["starts"], 2, "{}", ran.stdout);
+}
+
+#[test]
 fn what_cannot_be_shown_is_cut_or_replaced() {
     let ran = run("abuses::g_prints", &[]);
     assert_eq!(ran.message("abuses::g_prints_what_is_no_text"), "a line\n\u{fffd}\u{fffd}\0 half a line");

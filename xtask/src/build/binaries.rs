@@ -16,6 +16,9 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The binary that packs objects; it runs here, on the host.
 const PACKAGER: &str = "hooklab-package";
 
+/// The loaders that come with eunomia's engine: a third of what there is to be sent.
+pub(crate) const EUNOMIA: &str = "hooklab-loader-eunomia";
+
 /// What was built.
 pub(super) struct Binaries {
     pub(super) tests: PathBuf,
@@ -43,19 +46,15 @@ pub(super) fn build(lab: &Lab, observer: &dyn Observer) -> Result<Binaries> {
         "hooklab-tests/guest",
         "hooklab-tests/specimens",
     ];
-    let packages = ["hooklab-loader", "hooklab-loader-eunomia", PACKAGER, "hooklab-agent", "hooklab-tests"];
-    let binaries = ["hooklab-loader", "hooklab-loader-eunomia", PACKAGER, "hooklab-agent", "hooklab-actor"];
+    let packages = ["hooklab-loader", EUNOMIA, PACKAGER, "hooklab-agent", "hooklab-tests"];
+    let binaries = ["hooklab-loader", EUNOMIA, PACKAGER, "hooklab-agent", "hooklab-actor"];
     let built = run_cargo(lab, &packages, &binaries, &["guest", "specimens", "demo"], &features, observer)?;
     Ok(Binaries {
         tests: built.find("guest")?,
         agent: built.find("hooklab-agent")?,
         specimens: built.find("specimens")?,
         demo: built.find("demo")?,
-        programs: vec![
-            built.find("hooklab-loader")?,
-            built.find("hooklab-loader-eunomia")?,
-            built.find("hooklab-actor")?,
-        ],
+        programs: vec![built.find("hooklab-loader")?, built.find(EUNOMIA)?, built.find("hooklab-actor")?],
         packager: built.packager()?,
     })
 }

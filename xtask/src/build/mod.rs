@@ -15,6 +15,7 @@ use crate::ecli::Ecli;
 use crate::lab::Lab;
 use crate::setup::rust::RustForBpf;
 
+pub(crate) use binaries::EUNOMIA;
 pub(crate) use packages::{Refused, package};
 
 /// Where the guest-test binary is in the payload.
@@ -42,6 +43,13 @@ pub(crate) struct Artifacts {
     pub(crate) objects: Vec<PathBuf>,
     /// The packages: each in a folder named after its program.
     pub(crate) packages: Vec<PathBuf>,
+}
+
+impl Artifacts {
+    /// Keeps a program out of the payload, which every guest takes in.
+    pub(crate) fn leave_out(&mut self, program: &str) {
+        self.programs.retain(|path| path.file_name().is_none_or(|name| name != program));
+    }
 }
 
 /// Which eBPF programs are built.

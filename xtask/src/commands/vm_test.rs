@@ -34,7 +34,7 @@ impl VmTest {
         if ecli.is_none() && self.loaders.iter().any(|loader| loader == ecli::LOADER) {
             return Err(Ecli::missing().into());
         }
-        let artifacts = self.prepare(lab, &specs, observer)?;
+        let mut artifacts = self.prepare(lab, &specs, observer)?;
         let tests = self.tests(&artifacts, ecli.is_some())?;
         if self.list {
             drop(live);
@@ -42,7 +42,10 @@ impl VmTest {
             return Ok(Exit::Success);
         }
         let guests = Guests::ready(lab, &kernels, &specs, self.accel, &artifacts.agent, observer)?;
-        // It is large: where no test needs it, no guest gets it.
+        // Both are large: where no test needs them, no guest gets them.
+        if !selection::need(&tests, &["eunomia", ecli::LOADER]) {
+            artifacts.leave_out(build::EUNOMIA);
+        }
         let ecli = ecli.filter(|_| selection::loaders(&tests).iter().any(|loader| loader == ecli::LOADER));
         let payload = build::pack(lab, &artifacts, ecli.as_ref())?;
         lab.check_interrupt()?;
