@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::store;
+use crate::store::{self, boot_id};
 
 /// What runs the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,11 +126,6 @@ fn auto(device: &Path, qemu: &str, cache: &Path, probe: impl FnOnce() -> Probe) 
 fn remembered(path: &PathBuf, qemu: &str) -> Option<Finding> {
     let finding: Finding = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
     (finding.qemu == qemu && finding.boot_id == boot_id()).then_some(finding)
-}
-
-/// Differs from boot to boot (random(4)).
-fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 #[cfg(test)]

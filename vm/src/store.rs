@@ -1,4 +1,4 @@
-//! Files that are whole or not there: written aside, synced, renamed.
+//! Files that are whole or not there: written aside, synced, renamed; and what tells one boot of the host from another.
 
 use std::fs;
 use std::io::{self, Write};
@@ -16,4 +16,9 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
+}
+
+/// Differs from boot to boot of the host (random(4)).
+pub(crate) fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::{Saved, memory};
+use crate::store;
 
 /// The form of what is kept; another one is not looked at.
 const SCHEMA: u32 = 2;
@@ -18,6 +19,7 @@ const SCHEMA: u32 = 2;
 const MEMORY: &str = "memory";
 const STATE: &str = "state";
 const RECORD: &str = "machine.json";
+const CHECKED: &str = "checked.json";
 const WORK: &str = ".work-";
 const LOCK: &str = ".lock-";
 
@@ -38,6 +40,29 @@ struct Record {
 impl Record {
     fn of(saved: &Saved) -> io::Result<Self> {
         Ok(Self { memory: memory::digest(&saved.memory)?, state: memory::digest(&saved.state)? })
+    }
+}
+
+/// Files whose digests were right: as long as they are these, and the host is up, they need not be read again, which
+/// takes half as long as a resume.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Checked {
+    boot: String,
+    /// Number, size and time of the last change of each (stat(2): any write changes the last).
+    files: [(u64, u64, i64, i64); 2],
+}
+
+impl Checked {
+    fn of(saved: &Saved) -> io::Result<Self> {
+        let file = |file: &File| -> io::Result<_> {
+            let now = file.metadata()?;
+            Ok((now.ino(), now.len(), now.ctime(), now.ctime_nsec()))
+        };
+        Ok(Self { boot: store::boot_id(), files: [file(&saved.memory)?, file(&saved.state)?] })
+    }
+
+    fn read(folder: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(folder.join(CHECKED)).ok()?).ok()
     }
 }
 
@@ -150,9 +175,14 @@ fn read(folder: &Path) -> Result<Saved, String> {
         Ok((saved, serde_json::from_slice(&record)?))
     };
     let (saved, record) = read().map_err(|error| error.to_string())?;
-    let found = Record::of(&saved).map_err(|error| error.to_string())?;
-    if found != record {
-        return Err("it is not what was written".into());
+    let now = Checked::of(&saved).map_err(|error| error.to_string())?;
+    if Checked::read(folder).as_ref() != Some(&now) {
+        let found = Record::of(&saved).map_err(|error| error.to_string())?;
+        if found != record {
+            return Err("it is not what was written".into());
+        }
+        // Where this cannot be kept, the next run checks again.
+        let _ = serde_json::to_vec(&now).map(|json| store::write_whole(&folder.join(CHECKED), &json));
     }
     // Says when it was used last; where that cannot be written, it goes first.
     let _ = File::options()
@@ -232,6 +262,40 @@ mod tests {
                 assert!(!store.root.join("a").exists(), "{name}");
             }
         }
+    }
+
+    #[test]
+    fn one_that_was_found_is_checked_again_once_it_has_changed() {
+        let (_cache, store) = store(1 << 30);
+        store.keep("a", &saved(b"one")).unwrap();
+        assert!(is_found(&store, "a"));
+        let checked = Checked::read(&store.root.join("a")).unwrap();
+        assert!(is_found(&store, "a"));
+        let file = File::options().write(true).open(store.root.join("a").join(MEMORY)).unwrap();
+        // The clock of a file system goes in steps (timer ticks of the kernel's).
+        let deadline = std::time::Instant::now() + Duration::from_secs(5);
+        while Checked::of(&store_files(&store)).unwrap() == checked {
+            assert!(std::time::Instant::now() < deadline);
+            file.write_all_at(b"two", 4096).unwrap();
+        }
+        assert!(store.find("a").is_err());
+    }
+
+    #[test]
+    fn what_was_checked_before_the_host_booted_does_not_count() {
+        let (_cache, store) = store(1 << 30);
+        store.keep("a", &saved(b"one")).unwrap();
+        let folder = store.root.join("a");
+        File::options().write(true).open(folder.join(MEMORY)).unwrap().write_all_at(b"two", 4096).unwrap();
+        let now = Checked::of(&store_files(&store)).unwrap();
+        let before = Checked { boot: "another".into(), ..now };
+        fs::write(folder.join(CHECKED), serde_json::to_vec(&before).unwrap()).unwrap();
+        assert!(store.find("a").is_err());
+    }
+
+    fn store_files(store: &Store) -> Saved {
+        let open = |name| File::open(store.root.join("a").join(name)).unwrap();
+        Saved { memory: open(MEMORY), state: open(STATE) }
     }
 
     #[test]

@@ -19,50 +19,59 @@ use crate::lab::Lab;
 struct Need {
     package: &'static str,
     purpose: Purpose,
-    is_there: fn() -> bool,
+    is_there: fn(&Lab) -> bool,
 }
 
 /// Packages in Debian 12 and later and Ubuntu 22.04 and later.
 const NEEDS: &[Need] = &[
-    Need { package: "clang", purpose: Purpose::Build, is_there: || find_program("clang").is_some() },
-    Need { package: "make", purpose: Purpose::Build, is_there: || find_program("make").is_some() },
+    Need { package: "clang", purpose: Purpose::Build, is_there: |_| find_program("clang").is_some() },
+    Need { package: "make", purpose: Purpose::Build, is_there: |_| find_program("make").is_some() },
     Need {
         package: "pkg-config",
         purpose: Purpose::Build,
-        is_there: || find_program("pkg-config").is_some(),
+        is_there: |_| find_program("pkg-config").is_some(),
     },
-    Need { package: "libelf-dev", purpose: Purpose::Build, is_there: || library("libelf.a").is_some() },
-    Need { package: "zlib1g-dev", purpose: Purpose::Build, is_there: || library("libz.a").is_some() },
+    Need { package: "libelf-dev", purpose: Purpose::Build, is_there: |_| library("libelf.a").is_some() },
+    Need { package: "zlib1g-dev", purpose: Purpose::Build, is_there: |_| library("libz.a").is_some() },
     Need {
         package: "qemu-system-x86",
         purpose: Purpose::Run,
-        is_there: || find_program("qemu-system-x86_64").is_some(),
+        is_there: |_| find_program("qemu-system-x86_64").is_some(),
     },
-    Need { package: "python3-venv", purpose: Purpose::Run, is_there: || super::virtme::python().is_some() },
+    Need { package: "python3-venv", purpose: Purpose::Run, is_there: has_virtme_or_python },
     Need {
         package: "debian-archive-keyring",
         purpose: Purpose::Run,
-        is_there: || Path::new("/usr/share/keyrings/debian-archive-keyring.gpg").exists(),
+        is_there: |_| Path::new("/usr/share/keyrings/debian-archive-keyring.gpg").exists(),
     },
     // virtme-ng asks it for a kernel's release.
-    Need { package: "file", purpose: Purpose::Run, is_there: || find_program("file").is_some() },
-    Need { package: "kmod", purpose: Purpose::Run, is_there: || find_program("depmod").is_some() },
+    Need { package: "file", purpose: Purpose::Run, is_there: |_| find_program("file").is_some() },
+    Need { package: "kmod", purpose: Purpose::Run, is_there: |_| find_program("depmod").is_some() },
     // On a host that is not Debian this names Debian's mirror.
-    Need { package: "python-apt-common", purpose: Purpose::Run, is_there: knows_a_mirror },
+    Need { package: "python-apt-common", purpose: Purpose::Run, is_there: |_| knows_a_mirror() },
     // virtme-ng's guest finds its ports, and with them a command's exit code, only by the host's udev.
-    Need { package: "udev", purpose: Purpose::Shell, is_there: || find_program("udevadm").is_some() },
+    Need { package: "udev", purpose: Purpose::Shell, is_there: |_| find_program("udevadm").is_some() },
     Need {
         package: "busybox-static",
         purpose: Purpose::Shell,
-        is_there: || find_program("busybox").is_some(),
+        is_there: |_| find_program("busybox").is_some(),
     },
-    Need { package: "libcap-ng-dev", purpose: Purpose::Shell, is_there: || has_virtiofsd_or("libcap-ng.so") },
+    Need {
+        package: "libcap-ng-dev",
+        purpose: Purpose::Shell,
+        is_there: |_| has_virtiofsd_or("libcap-ng.so"),
+    },
     Need {
         package: "libseccomp-dev",
         purpose: Purpose::Shell,
-        is_there: || has_virtiofsd_or("libseccomp.so"),
+        is_there: |_| has_virtiofsd_or("libseccomp.so"),
     },
 ];
+
+/// A shim of a version manager's takes a tenth of a second to say what its Python can do.
+fn has_virtme_or_python(lab: &Lab) -> bool {
+    super::virtme::is_there(lab) || super::virtme::python().is_some()
+}
 
 fn has_virtiofsd_or(name: &str) -> bool {
     super::virtiofsd::installed() || library(name).is_some()
@@ -84,7 +93,7 @@ pub(super) fn ensure(
     options: &SetupOptions,
     observer: &dyn Observer,
 ) -> Result<()> {
-    let missing = missing(purpose);
+    let missing = missing(lab, purpose);
     if missing.is_empty() {
         return Ok(());
     }
@@ -111,20 +120,20 @@ pub(super) fn ensure(
     }
     install(prefix, &missing, observer).with_context(|| by_hand)?;
     // Believing apt-get would only move the failure to where it cannot be understood.
-    let still = self::missing(purpose);
+    let still = self::missing(lab, purpose);
     if !still.is_empty() {
         bail!("{} installed without an error, but what they bring is still not found", still.join(" "));
     }
     Ok(())
 }
 
-fn missing(purpose: Purpose) -> Vec<&'static str> {
+fn missing(lab: &Lab, purpose: Purpose) -> Vec<&'static str> {
     let asked = |need: &&Need| match purpose {
         Purpose::Build => need.purpose == Purpose::Build,
         Purpose::Run => need.purpose != Purpose::Shell,
         Purpose::Shell => true,
     };
-    NEEDS.iter().filter(asked).filter(|need| !(need.is_there)()).map(|need| need.package).collect()
+    NEEDS.iter().filter(asked).filter(|need| !(need.is_there)(lab)).map(|need| need.package).collect()
 }
 
 /// What to put before a command that needs root: nothing, or sudo; `None` where there is no way.

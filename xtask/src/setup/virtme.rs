@@ -36,6 +36,11 @@ fn folder(lab: &Lab) -> Result<PathBuf> {
     Ok(lab.cache.join("virtme-ng").join(key))
 }
 
+/// Whether the environment is there.
+pub(super) fn is_there(lab: &Lab) -> bool {
+    folder(lab).is_ok_and(|folder| folder.join(FINISHED).exists())
+}
+
 /// The version that is pinned.
 pub(super) fn pinned_version(lab: &Lab) -> Result<String> {
     let text = fs::read_to_string(requirements(lab))?;
