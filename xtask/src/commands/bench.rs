@@ -52,6 +52,8 @@ struct Round {
     one_test: Run,
     /// All tests on each kernel.
     all: Run,
+    /// The same, without a look at the kernel after each test.
+    unchecked: Run,
 }
 
 impl Bench {
@@ -80,11 +82,13 @@ impl Bench {
             let virtme = timed(lab, plain().args(["--exec", "true"]))?;
             let round = self.round(lab, virtme)?;
             out!(
-                "round {number}: virtme-ng {:.2} s, one kernel {:.2} s, one test on each kernel {:.2} s, all {:.2} s",
+                "round {number}: virtme-ng {:.2} s, one kernel {:.2} s, one test on each kernel {:.2} s, all {:.2} s, \
+                 without checks {:.2} s",
                 round.virtme,
                 round.one_kernel.seconds,
                 round.one_test.seconds,
-                round.all.seconds
+                round.all.seconds,
+                round.unchecked.seconds
             );
             rounds.push(round);
         }
@@ -102,6 +106,7 @@ impl Bench {
             isolated: vm_test(lab, &[&of_one[..], &["--isolate"]].concat())?,
             one_test: vm_test(lab, &["--all", ONE_TEST])?,
             all: vm_test(lab, &["--all"])?,
+            unchecked: vm_test(lab, &["--all", "--no-checks"])?,
         })
     }
 }
@@ -161,6 +166,8 @@ fn print(rounds: &[Round]) {
     line(&format!("vm-test --all, {} cells", first.all.cells), median(rounds, |round| round.all.seconds));
     line("  each further cell", median(rounds, Round::further_cell));
     line("  each cell", median(rounds, |round| round.all.each()));
+    let share = median(rounds, |round| 1.0 - round.unchecked.seconds / round.all.seconds);
+    out!("looking at the kernel after each test: {:.1} % of that", 100.0 * share);
     out!("memory of a guest: {MEMORY_MIB} MiB");
 }
 
