@@ -2,6 +2,7 @@
 //! `cargo xtask test faults` runs these.
 
 mod guest;
+mod kvm;
 mod qemu;
 mod signals;
 mod site;

@@ -123,8 +123,10 @@ impl Machine {
     }
 
     /// Takes charge of QEMU; if it has a state to load, has it do so, and tells the agent that it slept.
-    fn take_charge(&mut self) -> Result<(), Death> {
+    /// Takes at most `limit`.
+    fn take_charge(&mut self, limit: Duration) -> Result<(), Death> {
         let Some(qemu) = &mut self.qemu else { return Ok(()) };
+        qemu.monitor.wait_at_most(limit);
         let asleep = qemu.state.take();
         let negotiated = qemu.monitor.negotiate();
         let ready =
@@ -153,8 +155,9 @@ impl Machine {
     /// # Errors
     /// If the machine dies, or says something else, or nothing within `limit`.
     pub fn hello(&mut self, limit: Duration) -> Result<(String, Facts, Duration), Death> {
-        self.take_charge()?;
-        match self.next(limit)? {
+        let deadline = Instant::now() + limit;
+        self.take_charge(limit)?;
+        match self.next_until(deadline, limit)? {
             Report::Hello { protocol, release, facts } if protocol == protocol::VERSION => {
                 Ok((quoted(&release).replace('\n', " "), facts, self.started.elapsed()))
             }
@@ -235,7 +238,10 @@ impl Machine {
     /// # Errors
     /// If the machine dies, or nothing comes within `limit`.
     pub fn next(&mut self, limit: Duration) -> Result<Report, Death> {
-        let deadline = Instant::now() + limit;
+        self.next_until(Instant::now() + limit, limit)
+    }
+
+    fn next_until(&mut self, deadline: Instant, limit: Duration) -> Result<Report, Death> {
         loop {
             if self.halt.is_set() {
                 return Err(Death::Cancelled);

@@ -1,11 +1,12 @@
 //! QEMU's monitor: the few commands that save a machine and resume it (QEMU manual, "QMP Reference").
 //!
-//! Six commands on one stream; a client generated from QEMU's schema would bring some thousand types for them.
+//! Seven commands on one stream; a client generated from QEMU's schema would bring some thousand types for them.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IoSlice, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
@@ -28,6 +29,7 @@ const CANCEL_INTERVAL: Duration = Duration::from_millis(50);
 /// The host's end of the monitor.
 pub(super) struct Monitor {
     stream: BufReader<UnixStream>,
+    patience: Duration,
     halt: Halt,
 }
 
@@ -35,7 +37,12 @@ impl Monitor {
     /// Takes a stream that QEMU has the other end of.
     pub(super) fn new(stream: UnixStream, halt: Halt) -> io::Result<Self> {
         stream.set_read_timeout(Some(CANCEL_INTERVAL))?;
-        Ok(Self { stream: BufReader::new(stream), halt })
+        Ok(Self { stream: BufReader::new(stream), patience: PATIENCE, halt })
+    }
+
+    /// Waits for an answer no longer than this.
+    pub(super) fn wait_at_most(&mut self, limit: Duration) {
+        self.patience = PATIENCE.min(limit);
     }
 
     /// Waits for QEMU's greeting and agrees on how to migrate: memory stays where it is, in its own file.
@@ -44,7 +51,7 @@ impl Monitor {
         self.execute("qmp_capabilities", &json!({}))?;
         let on = |capability| json!({ "capability": capability, "state": true });
         let capabilities = json!({ "capabilities": [on("x-ignore-shared"), on("events")] });
-        self.execute("migrate-set-capabilities", &capabilities)
+        self.execute("migrate-set-capabilities", &capabilities).map(drop)
     }
 
     /// Stops the machine and writes its state, without its memory, to `state`.
@@ -52,12 +59,25 @@ impl Monitor {
         self.execute("migrate-set-parameters", &json!({ "max-bandwidth": BANDWIDTH }))?;
         self.hand_over(state)?;
         self.execute("migrate", &json!({ "uri": format!("fd:{STATE}") }))?;
-        self.wait_for_migration()
+        self.wait_for_migration()?;
+        self.wait_until_finalized()
+    }
+
+    /// QEMU says that a migration is completed a moment before it may be told to go on: until then it refuses.
+    fn wait_until_finalized(&mut self) -> Result<(), Death> {
+        let deadline = Instant::now() + self.patience;
+        while Instant::now() < deadline {
+            if self.execute("query-status", &json!({}))?["status"] != "finish-migrate" {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Err(Death::Monitor("its migration never ends".into()))
     }
 
     /// Has the machine go on after it was saved.
     pub(super) fn go_on(&mut self) -> Result<(), Death> {
-        self.execute("cont", &json!({}))
+        self.execute("cont", &json!({})).map(drop)
     }
 
     /// Loads `state` into a machine that waits for it, and has it go on.
@@ -76,20 +96,20 @@ impl Monitor {
         let socket = self.stream.get_ref().as_raw_fd();
         let sent = sendmsg::<()>(socket, &[IoSlice::new(&command)], &message, MsgFlags::MSG_NOSIGNAL, None);
         sent.map_err(|errno| failed(&errno.into()))?;
-        self.answer("getfd")
+        self.answer("getfd").map(drop)
     }
 
-    fn execute(&mut self, command: &str, arguments: &Value) -> Result<(), Death> {
+    fn execute(&mut self, command: &str, arguments: &Value) -> Result<Value, Death> {
         let sent = self.stream.get_mut().write_all(&frame(command, arguments));
         sent.map_err(|error| failed(&error))?;
         self.answer(command)
     }
 
-    /// Waits for the answer to `command`.
-    fn answer(&mut self, command: &str) -> Result<(), Death> {
-        let answer = self.receive(|message| message.get("return").or(message.get("error")).is_some())?;
+    /// Waits for the answer to `command`; what that returns.
+    fn answer(&mut self, command: &str) -> Result<Value, Death> {
+        let mut answer = self.receive(|message| message.get("return").or(message.get("error")).is_some())?;
         match answer.get("error") {
-            None => Ok(()),
+            None => Ok(answer["return"].take()),
             Some(error) => Err(Death::Monitor(format!("{command}: {}", error["desc"]))),
         }
     }
@@ -108,7 +128,7 @@ impl Monitor {
 
     /// The next message that is `wanted`; events come in between.
     fn receive(&mut self, wanted: impl Fn(&Value) -> bool) -> Result<Value, Death> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         let mut line = Vec::new();
         while Instant::now() < deadline {
             if self.halt.is_set() {

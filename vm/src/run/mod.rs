@@ -118,6 +118,7 @@ pub fn probe(plan: Plan<'_>, limit: Duration, cancelled: Arc<AtomicBool>) -> Pro
         Err(Death::Panicked(_)) => Probe::Fails("a kernel started with it fails".into()),
         Err(Death::Stopped { .. }) => Probe::Fails("QEMU gives up with it".into()),
         Err(Death::Silent { .. }) => Probe::Fails("a kernel started with it hangs".into()),
+        Err(Death::Monitor(_)) => Probe::Fails("QEMU hangs with it".into()),
         Err(other) => Probe::Unknown(other.to_string()),
     }
 }
