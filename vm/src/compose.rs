@@ -47,9 +47,6 @@ pub enum Error {
     /// virtme-ng's answer has no command line of QEMU in it.
     #[error("compose a machine: no command line of QEMU in what {0} printed")]
     NoCommand(PathBuf),
-    /// A file could not be handled.
-    #[error("keep a composed machine in {0}: {1}")]
-    Cache(PathBuf, std::io::Error),
 }
 
 /// The programs that make machines.
@@ -161,8 +158,10 @@ pub fn compose(
         Some(answer) => answer,
         None => {
             let answer = ask(tools, &arguments)?;
-            let json = serde_json::to_vec(&answer).unwrap_or_default();
-            store::write_whole(&path, &json).map_err(|error| Error::Cache(path, error))?;
+            // One that cannot be kept costs the next run another question.
+            if let Ok(json) = serde_json::to_vec(&answer) {
+                let _ = store::write_whole(&path, &json);
+            }
             answer
         }
     };

@@ -1,6 +1,8 @@
 //! Faults, each caused for real, in a guest or around it: what comes of them, and that nothing is left behind.
 //! `cargo xtask test faults` runs these.
 
+mod around;
+mod disk;
 mod guest;
 mod kvm;
 mod qemu;

@@ -6,7 +6,7 @@ use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{self, Signal};
@@ -97,9 +97,7 @@ impl Site {
         let _ = fs::remove_file(&json);
         let output = self.command(&["vm-test"]).args(words).arg("--json").arg(&json).output().unwrap();
         self.is_clean();
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-        Ran { code: output.status.code(), stdout, stderr, report: self.report() }
+        Ran { report: self.report(), ..Ran::of(&output) }
     }
 
     /// The JSON report of the last run; null if there is none.
@@ -186,6 +184,14 @@ impl Site {
     }
 }
 
+/// The folder of the user's cache with the kernel of a series.
+pub(super) fn users_kernel(series: &str) -> PathBuf {
+    let entries = fs::read_dir(users_cache().join("kernels")).unwrap().flatten().map(|entry| entry.path());
+    let of_series =
+        |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(&format!("{series}."));
+    entries.filter(of_series).max().expect("this kernel has run before")
+}
+
 /// The console of the machine that runs 6.12.
 fn log() -> PathBuf {
     root().join("target/hooklab/logs/6.12.log")
@@ -201,6 +207,13 @@ pub(super) struct Ran {
 }
 
 impl Ran {
+    /// What a process printed, without a report.
+    pub(super) fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        Self { code: output.status.code(), stdout, stderr, report: Value::Null }
+    }
+
     /// The first kernel of the report.
     pub(super) fn kernel(&self) -> &Value {
         &self.report["kernels"][0]

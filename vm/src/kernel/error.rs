@@ -90,7 +90,7 @@ pub enum Error {
         expected: String,
     },
     /// The download did not work.
-    #[error("download {what}: {reason}")]
+    #[error("download {what}: {reason}{}", download_hint(reason))]
     Download {
         /// The package and its version.
         what: String,
@@ -209,11 +209,19 @@ impl Error {
 /// What to do about a folder, nearly always of the cache, that cannot be written.
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room, or use another folder",
-        io::ErrorKind::PermissionDenied => "; it may be another user's: use another folder",
-        io::ErrorKind::ReadOnlyFilesystem => "; use another folder",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; make room, or set HOOKLAB_CACHE to another folder"
+        }
+        io::ErrorKind::PermissionDenied => "; it may be another user's: set HOOKLAB_CACHE to one of yours",
+        io::ErrorKind::ReadOnlyFilesystem => "; set HOOKLAB_CACHE to another folder",
         _ => "",
     }
+}
+
+/// What to do about what apt said, in the C library's words.
+fn download_hint(reason: &str) -> &'static str {
+    let full = reason.contains("No space left on device") || reason.contains("Disk quota exceeded");
+    if full { hint(&io::ErrorKind::StorageFull.into()) } else { "" }
 }
 
 /// What to do about a tool that is not there.

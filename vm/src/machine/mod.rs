@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use hooklab_protocol::{self as protocol, ENTROPY_BYTES, Facts, Report, Request, Run, Wake};
 
 use self::death::quoted;
-use self::listen::{Heard, create_log, forward_console, forward_reports};
+use self::listen::{Heard, forward_console, forward_reports};
 use self::monitor::Monitor;
 use crate::child;
 use crate::compose::{Composed, Descriptors, MEMORY_MIB};
@@ -30,6 +30,7 @@ use crate::scratch::Scratch;
 
 pub use death::{Death, StartError};
 pub use halt::Halt;
+pub(crate) use listen::create_log;
 
 /// How often a wait looks whether the user has interrupted the run.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(50);
@@ -100,12 +101,13 @@ struct Started {
 }
 
 impl Machine {
-    /// Starts a machine; its console goes to `log` as well. The wait for the hello is [`Machine::hello`].
+    /// Starts a machine; its console goes to `log` as well, if that can be written. The wait for the hello is [`Machine::hello`].
     ///
     /// # Errors
     /// If something is missing on the host; what goes wrong inside is a [`Death`], later.
     pub fn start(plan: Plan<'_>, log: Option<&Path>, halt: Halt) -> Result<Self, StartError> {
-        let log = log.map(create_log).transpose()?;
+        // Without a log, that of which the user has been warned, there is still the tail.
+        let log = log.and_then(|path| create_log(path).ok());
         let tail = SharedTail::default();
         let (sender, heard) = sync_channel(BACKLOG);
         let started = Instant::now();

@@ -13,7 +13,7 @@ use super::judge::judge;
 use super::machines::Up;
 use super::{Isolation, Kernel, Run, ration};
 use crate::event::{Attempt, Event, Outcome};
-use crate::machine::{Death, Machine};
+use crate::machine::{Death, Machine, create_log};
 
 /// What the agent may take on top of a test's own time limit before the guest counts as hung.
 const AGENT_PATIENCE: Duration = Duration::from_millis(1500);
@@ -50,8 +50,13 @@ impl<'a> Runner<'a> {
     pub(super) fn new(run: &'a Run<'a>, kernel: &'a Kernel<'a>, number: usize) -> Self {
         let log = &kernel.job.log;
         let log = if number == 0 { log.clone() } else { log.with_extension(format!("@{number}.log")) };
-        // What is there is of another run; if it cannot be removed, opening it will say why.
+        // What is there is of another run; if it cannot be removed, creating it will say why.
         let _ = std::fs::remove_file(&log);
+        if let Err(error) = create_log(&log) {
+            let text =
+                format!("failed to keep the console of {} in {}: {error}", kernel.job.spec, log.display());
+            run.observer.notify(Event::Warning(text));
+        }
         Self { run, kernel, log, batch: VecDeque::new(), ended: 0, earlier: Vec::new() }
     }
 

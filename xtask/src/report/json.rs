@@ -45,6 +45,7 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(folder(&target)).with_context(failed)?;
     file.write_all(content).with_context(failed)?;
     file.as_file().set_permissions(Permissions::from_mode(0o644)).with_context(failed)?;
+    file.as_file().sync_all().with_context(failed)?;
     file.persist(&target).with_context(failed)?;
     Ok(())
 }
