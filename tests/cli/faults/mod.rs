@@ -2,6 +2,7 @@
 //! `cargo xtask test faults` runs these.
 
 mod around;
+mod cache;
 mod disk;
 mod guest;
 mod kvm;

@@ -169,8 +169,7 @@ fn write(folder: &Path, saved: &Saved) -> io::Result<()> {
 fn read(folder: &Path) -> Result<Saved, String> {
     let read = || -> io::Result<(Saved, Record)> {
         let record = fs::read(folder.join(RECORD))?;
-        // QEMU opens memory for writing, even where it does not write.
-        let memory = File::options().read(true).write(true).open(folder.join(MEMORY))?;
+        let memory = open_memory(&folder.join(MEMORY))?;
         let saved = Saved { memory, state: File::open(folder.join(STATE))? };
         Ok((saved, serde_json::from_slice(&record)?))
     };
@@ -190,6 +189,19 @@ fn read(folder: &Path) -> Result<Saved, String> {
         .open(folder.join(RECORD))
         .and_then(|record| record.set_modified(SystemTime::now()));
     Ok(saved)
+}
+
+/// Opens memory for writing, as QEMU does, even where it does not write; where that may not be, a copy of it.
+fn open_memory(path: &Path) -> io::Result<File> {
+    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    match File::options().read(true).write(true).open(path) {
+        Err(error) if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) => {
+            let copy = memory::unnamed()?;
+            memory::copy(&File::open(path)?, &copy)?;
+            Ok(copy)
+        }
+        opened => opened,
+    }
 }
 
 /// Bytes on disk.
