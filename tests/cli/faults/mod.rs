@@ -6,6 +6,7 @@ mod cache;
 mod disk;
 mod guest;
 mod kvm;
+mod network;
 mod qemu;
 mod signals;
 mod site;
