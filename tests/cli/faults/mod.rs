@@ -3,6 +3,7 @@
 
 mod around;
 mod cache;
+mod clock;
 mod disk;
 mod guest;
 mod kvm;
