@@ -151,6 +151,7 @@ pub(crate) fn verdict(summary: &Summary) -> String {
     let skipped = if ignored > 0 { format!(", {ignored} skipped") } else { String::new() };
     let not_run = match summary.kernels.iter().map(|kernel| kernel.not_run).sum() {
         0 => String::new(),
+        1 => "\n1 test was not run".into(),
         count => format!("\n{count} tests were not run"),
     };
     format!("{passed} passed, {failed} failed{flaky}{skipped}{not_run}")
