@@ -5,8 +5,10 @@
 //! to run, a line `...` for lines that do not matter here (snapbox's documentation).
 
 use std::fs;
+#[cfg(feature = "lab")]
 use std::process::{Command, Stdio};
 
+#[cfg(feature = "lab")]
 use snapbox::Assert;
 
 use crate::support::root;
