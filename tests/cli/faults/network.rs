@@ -113,7 +113,11 @@ fn a_kernel_that_cannot_be_had_stops_no_other() {
     let cached = users_kernel("6.12");
     symlink(&cached, kernels.join(cached.file_name().unwrap())).unwrap();
     // Nobody is there.
-    let ran = site.run(&["-k", "6.12", "-k", "7.0", "--mirror", "http://127.0.0.1:9/debian", ONE[0], ONE[1]]);
+    let words = ["-k", "6.12", "-k", "7.0", "--mirror", "http://127.0.0.1:9/debian", ONE[0], ONE[1]];
+    let first = site.run(&[&words[..], &["--fail-fast"]].concat());
+    assert_eq!(first.code, Some(3), "{}{}", first.stdout, first.stderr);
+    assert!(first.stdout.contains("0 passed, 0 failed"), "{}", first.stdout);
+    let ran = site.run(&words);
     assert_eq!(ran.code, Some(3), "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stdout.contains("2 passed, 0 failed"), "{}", ran.stdout);
     let [good, bad] = &ran.report["kernels"].as_array().unwrap()[..] else { panic!("{}", ran.report) };

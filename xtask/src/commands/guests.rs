@@ -79,13 +79,14 @@ impl Guests {
         self.names.clone()
     }
 
-    /// Says of those that could not be had that no more will come from them.
-    pub(super) fn report_missing(&self, tests: usize, observer: &dyn Observer) {
+    /// Says of those that could not be had that no more will come from them; whether there are any.
+    pub(super) fn report_missing(&self, tests: usize, observer: &dyn Observer) -> bool {
         for (spec, error) in &self.missing {
             let (spec, error) = (spec.clone(), Some(error.clone()));
             observer.notify(Event::KernelStarted { spec: spec.clone(), tests });
             observer.notify(Event::KernelEnded { spec, error, wall: Duration::ZERO });
         }
+        !self.missing.is_empty()
     }
 
     /// What there is to do on each.

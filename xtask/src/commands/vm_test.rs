@@ -164,7 +164,9 @@ impl VmTest {
             fail_fast: self.fail_fast,
             cancelled: lab.cancelled.clone(),
         };
-        guests.report_missing(campaign.tests.len(), observer);
+        if guests.report_missing(campaign.tests.len(), observer) && self.fail_fast {
+            return Ok(true);
+        }
         Ok(run::run(&campaign, guests.jobs(lab, &artifacts.agent), observer))
     }
 
