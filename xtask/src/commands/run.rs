@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use hooklab_vm::console;
 use hooklab_vm::event::{Event, Observer, Outcome};
 use hooklab_vm::kernel::Spec;
 use hooklab_vm::payload;
@@ -210,11 +211,9 @@ fn print(release: &str, loader: &str, shown: &Shown) -> bool {
     shown.code == Some(0)
 }
 
-/// What a guest sends does not get at the user's terminal.
+/// What a guest sends does not get at the user's terminal, and what is to be a line stays one.
 fn printable(line: &str) -> String {
-    line.chars()
-        .map(|character| if character.is_control() && character != '\t' { '\u{fffd}' } else { character })
-        .collect()
+    console::printable(line).replace('\n', "\u{fffd}")
 }
 
 impl Observer for Answers {
