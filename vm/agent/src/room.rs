@@ -5,6 +5,8 @@ use std::path::Path;
 
 use nix::sys::sysinfo::sysinfo;
 
+use crate::Error;
+
 /// Where tests leave files without a thought.
 const TEMPORARY: &str = "/tmp";
 
@@ -18,14 +20,15 @@ impl Room {
         Self { bytes: unused() }
     }
 
-    /// Removes temporary files. Says whether there is room enough then: what else a test has filled takes less than half
-    /// of what there was.
-    pub(crate) fn make(&self) -> bool {
+    /// Removes temporary files; `settling` is called before. Says whether there is room enough then: what else a test has
+    /// filled takes less than half of what there was.
+    pub(crate) fn make(&self, settling: &mut dyn FnMut() -> Result<(), Error>) -> Result<bool, Error> {
         for entry in fs::read_dir(TEMPORARY).into_iter().flatten().flatten() {
+            settling()?;
             // What cannot be removed shows in the room that is left.
             let _ = remove(&entry.path());
         }
-        unused() > self.bytes / 2
+        Ok(unused() > self.bytes / 2)
     }
 }
 

@@ -110,7 +110,7 @@ impl<R: Read, W: Write> Session<R, W> {
                 _ => Aftermath::default(),
             };
             if let Some(room) = &self.room {
-                aftermath.spent |= !room.make();
+                aftermath.spent |= !room.make(&mut settling)?;
             }
             let spent = aftermath.spent;
             for file in collector.iter_mut().flat_map(Collector::changed) {
