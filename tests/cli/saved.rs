@@ -1,7 +1,7 @@
 //! Saved machines: made by one run, used by the next, and never in the way.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, symlink};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::lab::{machines, users_cache};
+use crate::support::lab::{machines, share_cache};
 use crate::support::root;
 
 /// A test that each loader has.
@@ -23,11 +23,7 @@ struct Cache {
 impl Cache {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for entry in
-            fs::read_dir(users_cache()).unwrap().flatten().filter(|entry| entry.file_name() != "machines")
-        {
-            symlink(entry.path(), folder.path().join(entry.file_name())).unwrap();
-        }
+        share_cache(folder.path(), &["machines"]);
         for name in ["machines", "tmp"] {
             fs::create_dir(folder.path().join(name)).unwrap();
         }

@@ -84,6 +84,7 @@ pub(crate) mod lab {
     //! For runs that boot guests: these use the user's own cache, so that kernels come once.
 
     use std::fs;
+    use std::os::unix::fs::symlink;
     use std::path::{Path, PathBuf};
     use std::process::Stdio;
     use std::sync::OnceLock;
@@ -103,18 +104,33 @@ pub(crate) mod lab {
         named.unwrap_or_else(|| dirs::cache_dir().unwrap().join("hooklab"))
     }
 
-    /// QEMUs, by their PIDs, that a run with this temporary folder has started, and that have not ended.
-    pub(crate) fn machines(temporary: &Path) -> Vec<u32> {
+    /// Makes what the user's cache has, but for these entries, be in another one, too.
+    pub(crate) fn share_cache(with: &Path, left_out: &[&str]) {
+        for entry in fs::read_dir(users_cache()).unwrap().flatten() {
+            if !left_out.iter().any(|name| entry.file_name() == *name) {
+                symlink(entry.path(), with.join(entry.file_name())).unwrap();
+            }
+        }
+    }
+
+    /// The folders in `/proc` of the processes of runs with this temporary folder.
+    pub(crate) fn processes(temporary: &Path) -> impl Iterator<Item = PathBuf> + use<> {
         let variable = format!("TMPDIR={}", temporary.display());
-        let is_ours = |process: &Path| {
-            let program = fs::read_link(process.join("exe")).unwrap_or_default();
+        let is_ours = move |process: &PathBuf| {
             let environment = fs::read(process.join("environ")).unwrap_or_default();
-            program.to_string_lossy().contains("/qemu-system-")
-                && environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
+            environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
         };
-        let processes = fs::read_dir("/proc").unwrap().flatten().map(|process| process.path());
-        let ours = processes.filter(|process| is_ours(process));
-        ours.filter_map(|process| process.file_name()?.to_str()?.parse().ok()).collect()
+        fs::read_dir("/proc").unwrap().flatten().map(|process| process.path()).filter(is_ours)
+    }
+
+    /// QEMUs among them, by their PIDs, that have not ended.
+    pub(crate) fn machines(temporary: &Path) -> Vec<u32> {
+        let is_qemu = |process: &PathBuf| {
+            let program = fs::read_link(process.join("exe")).unwrap_or_default();
+            program.to_string_lossy().contains("/qemu-system-")
+        };
+        let machines = processes(temporary).filter(is_qemu);
+        machines.filter_map(|process| process.file_name()?.to_str()?.parse().ok()).collect()
     }
 
     /// The static binary with tests that misbehave.

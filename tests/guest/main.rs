@@ -31,6 +31,7 @@ mod trace_guard;
 #[path = "support/line.rs"]
 mod line;
 
+// Stands for them in the list of a plain `cargo test`, and says how they are run.
 #[cfg(not(feature = "guest"))]
 #[test]
 #[ignore = "guest tests need a guest: run `cargo xtask vm-test`"]

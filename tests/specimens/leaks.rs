@@ -186,6 +186,7 @@ fn nothing_with_a_child_that_is_about_to_end() {
     command.stdout(Stdio::null()).spawn().unwrap();
 }
 
+// The child of the test above, by `--ignored`; no test of its own.
 #[test]
 #[ignore = "it is for another test to start"]
 fn until_its_input_ends() {

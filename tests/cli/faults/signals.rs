@@ -6,7 +6,7 @@ use std::io::Read;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -14,6 +14,7 @@ use nix::pty::openpty;
 use nix::sys::signal::Signal;
 use rstest::rstest;
 
+use super::around::behind;
 use super::site::{ONE, Site};
 use crate::support::lab::specimens;
 
@@ -114,11 +115,9 @@ fn standard_output_that_is_closed_changes_no_verdict() {
     let site = Site::new();
     let mut command = site.command(&["vm-test", "-k", "6.12", ONE[0], ONE[1], "--json"]);
     command.arg(site.path("out.json"));
-    let (program, words) = (command.get_program().to_owned(), command.get_args().map(ToOwned::to_owned));
-    let mut closed = std::process::Command::new("sh");
-    closed.args(["-c", "exec \"$@\" >&- 2>&-", "sh"]).arg(program).args(words.collect::<Vec<_>>());
-    closed.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    closed.current_dir(command.get_current_dir().unwrap());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$@\" >&- 2>&-", "sh"]);
+    let mut closed = behind(shell, &command);
     assert_eq!(closed.status().unwrap().code(), Some(0));
     assert_eq!(site.report()["kernels"][0]["outcome"], "passed");
     site.is_clean();

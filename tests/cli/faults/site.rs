@@ -4,8 +4,8 @@
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::lab::{machines, users_cache};
+use crate::support::lab::{machines, processes, share_cache, users_cache};
 use crate::support::root;
 
 /// A test that each loader has, with the program that they all take as it is.
@@ -47,11 +47,7 @@ impl Site {
         let site = Self::new();
         let cache = site.path("cache");
         fs::create_dir(&cache).unwrap();
-        for entry in fs::read_dir(users_cache()).unwrap().flatten() {
-            if !left_out.iter().any(|name| entry.file_name() == *name) {
-                symlink(entry.path(), cache.join(entry.file_name())).unwrap();
-            }
-        }
+        share_cache(&cache, left_out);
         site.with("HOOKLAB_CACHE", cache)
     }
 
@@ -169,13 +165,7 @@ impl Site {
 
     /// What runs with its temporary folder, by command lines.
     fn processes(&self) -> Vec<String> {
-        let variable = format!("TMPDIR={}", self.path("tmp").display());
-        let is_ours = |process: &Path| {
-            let environment = fs::read(process.join("environ")).unwrap_or_default();
-            environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
-        };
-        let processes = fs::read_dir("/proc").unwrap().flatten().map(|process| process.path());
-        let lines = processes.filter(|process| is_ours(process)).map(|process| {
+        let lines = processes(&self.path("tmp")).map(|process| {
             let line = fs::read(process.join("cmdline")).unwrap_or_default();
             String::from_utf8_lossy(&line).replace('\0', " ")
         });
