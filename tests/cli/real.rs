@@ -110,6 +110,20 @@ fn fail_fast_ends_at_the_first_failure() {
 }
 
 #[test]
+fn a_payload_that_is_too_long_for_the_window_comes_by_the_port() {
+    let scratch = tempfile::tempdir().unwrap();
+    let long = scratch.path().join("long");
+    fs::copy(root().join(specimens()), &long).unwrap();
+    let file = fs::File::options().write(true).open(&long).unwrap();
+    file.set_len(70 << 20).unwrap();
+    drop(file);
+    let long = long.display().to_string();
+    let words = ["vm-test", "-k", "6.12", "--binary", &long, "confined::no_network"];
+    let stdout = Xtask::with_kernels(&words).ends_with(0).stdout;
+    assert!(stdout.ends_with("\n1 passed, 0 failed\n"), "{stdout}");
+}
+
+#[test]
 fn objects_hold_no_path_of_this_machine() {
     let built = Xtask::with_kernels(&["build"]).ends_with(0).stdout;
     let objects: Vec<_> = built.lines().filter(|line| line.ends_with(".bpf.o")).collect();

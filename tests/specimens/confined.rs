@@ -1,9 +1,11 @@
 //! What root in a guest finds of the host: no way to its files, no network.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
+use std::num::NonZeroUsize;
 
 use nix::mount::{MsFlags, mount};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap};
 
 /// Kinds of virtio devices (Virtual I/O Device Specification, "Device Types"): only the console's, with its ports.
 const CONSOLE: &str = "0x0003\n";
@@ -11,6 +13,9 @@ const CONSOLE: &str = "0x0003\n";
 /// Numbers of classes of PCI devices begin like this (PCI Code and ID Assignment Specification).
 const STORAGE: &str = "0x01";
 const NETWORK: &str = "0x02";
+
+/// The device of the window (QEMU, `docs/specs/ivshmem-spec.txt`).
+const WINDOW: &str = "0x1110\n";
 
 /// Has the kernel look for what was plugged in since it booted: a resumed machine may have more than it was saved with.
 fn look_again() {
@@ -56,7 +61,7 @@ fn no_disk_of_the_host_s() {
     for disk in names("/sys/block") {
         // A drive without a medium says so by a size that cannot be read from.
         let path = format!("/dev/{}", disk.display());
-        let content = fs::File::open(&path).and_then(|mut file| {
+        let content = File::open(&path).and_then(|mut file| {
             let mut first = [0; 512];
             std::io::Read::read(&mut file, &mut first)
         });
@@ -80,4 +85,26 @@ fn no_port_but_the_agent_s() {
     let folder = "/sys/class/virtio-ports";
     let ports: Vec<String> = names(folder).iter().map(|port| read(folder, port, "name")).collect();
     assert_eq!(ports, ["hooklab\n"]);
+}
+
+#[test]
+fn the_window_is_there_and_cannot_be_written_to() {
+    let folder = "/sys/bus/pci/devices";
+    let windows: Vec<OsString> =
+        names(folder).into_iter().filter(|device| read(folder, device, "device") == WINDOW).collect();
+    let [window] = &windows[..] else { panic!("{windows:?}") };
+    let memory = format!("{folder}/{}/resource2", window.display());
+    let memory = File::options().read(true).write(true).open(memory).unwrap();
+    let length = NonZeroUsize::new(4096).unwrap();
+    let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: a new mapping, where there was none.
+    let start = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, &memory, 0) }.unwrap();
+    let first = start.cast::<u8>().as_ptr();
+    // SAFETY: within the mapping, which nobody takes away.
+    let before = unsafe { first.read_volatile() };
+    assert_ne!(before, 0, "no payload came in it");
+    // SAFETY: as above.
+    unsafe { first.write_volatile(!before) };
+    // SAFETY: as above.
+    assert_eq!(unsafe { first.read_volatile() }, before);
 }

@@ -24,6 +24,10 @@ const TRANSLATED_CPU: &str = "max,-erms,-fsrm";
 /// Memory of a guest, in MiB.
 pub const MEMORY_MIB: u32 = 256;
 
+/// Most that a guest can be given in its window, in MiB: memory of the host that it can read, and no more than read.
+/// A power of two, as the region of a PCI device is; what is not used of it takes no room.
+pub const WINDOW_MIB: u32 = 64;
+
 /// What QEMU is told to deny itself before a guest runs: obsolete system calls, more privileges, other programs (so
 /// states are loaded and saved by descriptor, never by `exec:`), and a say in how it is scheduled (QEMU's manual,
 /// "-sandbox").
@@ -79,12 +83,13 @@ pub(crate) struct Descriptors {
     pub(crate) port: RawFd,
     /// A socket: the other end of the monitor.
     pub(crate) monitor: RawFd,
-    /// A file of [`MEMORY_MIB`]: the guest's memory.
+    /// A file of [`MEMORY_MIB`]: the guest's memory. What a machine that waits for a saved state writes to it stays with the
+    /// process, so that the file can serve others.
     pub(crate) memory: RawFd,
+    /// A file of [`WINDOW_MIB`]: the guest's window.
+    pub(crate) window: RawFd,
     /// A file: what the kernel unpacks. A machine that waits for a saved state needs none.
     pub(crate) initramfs: Option<RawFd>,
-    /// Whether the guest's writes stay with the process, so that the file can serve others.
-    pub(crate) private: bool,
 }
 
 impl Composed {
@@ -102,14 +107,23 @@ impl Composed {
         if self.sandbox {
             command.args(SANDBOX);
         }
-        let (memory, monitor) = (with.memory, with.monitor);
-        let share = if with.private { "off" } else { "on" };
+        let Descriptors { memory, monitor, window, .. } = with;
+        // What is shared is left out of a state (QEMU's "x-ignore-shared"). The window must be, too, in a machine that will
+        // be saved; in one that waits for a state, QEMU insists that what is shared be where it was, and a device's
+        // memory is nowhere before the state is loaded. A private one shows what the host writes all the same.
+        let share = if with.initramfs.is_some() { "on" } else { "off" };
         command
             .arg("-object")
             .arg(format!(
                 "memory-backend-file,id=memory,size={MEMORY_MIB}M,mem-path=/dev/fd/{memory},share={share}"
             ))
             .args(["-machine", "memory-backend=memory"])
+            .arg("-object")
+            .arg(format!(
+                "memory-backend-file,id=window,size={WINDOW_MIB}M,mem-path=/dev/fd/{window},share={share},readonly=on"
+            ))
+            // A machine whose window is another one's can be neither saved nor resumed.
+            .args(["-device", "ivshmem-plain,memdev=window,master=on"])
             .args(["-chardev", &format!("socket,id=monitor,fd={monitor}")])
             .args(["-mon", "chardev=monitor,mode=control"]);
         if with.initramfs.is_none() {
@@ -125,7 +139,7 @@ impl Composed {
             Accelerator::Kvm => processor(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
             Accelerator::Tcg => String::new(),
         };
-        format!("{} {:?} {MEMORY_MIB} {processor}", self.identity, self.words)
+        format!("{} {:?} {MEMORY_MIB} {WINDOW_MIB} {processor}", self.identity, self.words)
     }
 }
 
@@ -288,8 +302,8 @@ mod tests {
         let words = adapt(composed, Accelerator::Kvm);
         let accelerator = Accelerator::Kvm;
         let machine = Composed { words, identity: String::new(), accelerator, sandbox: true };
-        let line = |initramfs, private| {
-            let with = Descriptors { port: 7, monitor: 8, memory: 9, initramfs, private };
+        let line = |initramfs| {
+            let with = Descriptors { port: 7, monitor: 8, memory: 9, window: 10, initramfs };
             let command = machine.command(with);
             command.get_args().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
         };
@@ -299,13 +313,15 @@ mod tests {
         let end = "-chardev socket,id=hooklab,fd=7 -device virtio-serial-pci,id=hooklab-bus \
                    -device virtserialport,bus=hooklab-bus.0,name=hooklab";
         let end = format!("{end} {}", SANDBOX.join(" "));
-        let memory = "-object memory-backend-file,id=memory,size=256M,mem-path=/dev/fd/9";
-        let monitor = "-machine memory-backend=memory -chardev socket,id=monitor,fd=8 \
-                       -mon chardev=monitor,mode=control";
+        let memory = "-object memory-backend-file,id=memory,size=256M,mem-path=/dev/fd/9,share=SHARE \
+                    -machine memory-backend=memory \
+                    -object memory-backend-file,id=window,size=64M,mem-path=/dev/fd/10,share=SHARE,readonly=on \
+                    -device ivshmem-plain,memdev=window,master=on -chardev socket,id=monitor,fd=8 \
+                    -mon chardev=monitor,mode=control";
         assert_eq!(
-            line(Some(5), false),
-            format!("{begin} -initrd /dev/fd/5 {end} {memory},share=on {monitor}")
+            line(Some(5)),
+            format!("{begin} -initrd /dev/fd/5 {end} {}", memory.replace("SHARE", "on"))
         );
-        assert_eq!(line(None, true), format!("{begin} {end} {memory},share=off {monitor} -incoming defer"));
+        assert_eq!(line(None), format!("{begin} {end} {} -incoming defer", memory.replace("SHARE", "off")));
     }
 }

@@ -141,7 +141,7 @@ fn hello() -> [Report; 2] {
 
 fn greeting(release: String) -> Report {
     let facts = Facts { btf: true, tracefs: true, bpf_lsm: true, bpf_jit: true, kprobes: true, fentry: true };
-    Report::Hello { protocol: protocol::VERSION, release, facts }
+    Report::Hello { protocol: protocol::VERSION, release, facts, window: 0 }
 }
 
 /// A greeting, and a test that has begun.

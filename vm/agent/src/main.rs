@@ -13,6 +13,7 @@ mod room;
 mod session;
 mod wake;
 mod watch;
+mod window;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

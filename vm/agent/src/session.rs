@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::io::{self, BufReader, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use hooklab_protocol::{self as protocol, Aftermath, Facts, PAYLOAD_VARIABLE, Report, Request, Run, Wake};
+use hooklab_protocol::{
+    self as protocol, Aftermath, Facts, PAYLOAD_VARIABLE, Place, Report, Request, Run, Wake,
+};
 
 use crate::Error;
 use crate::collect::Collector;
@@ -15,6 +17,7 @@ use crate::process::Processes;
 use crate::room::Room;
 use crate::wake;
 use crate::watch::Watch;
+use crate::window::Window;
 
 /// What the agent may clear away after a test.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +37,7 @@ pub(crate) struct Session<R: Read, W: Write> {
     processes: Processes,
     collector: Option<Collector>,
     facts: Facts,
+    window: Option<Window>,
     /// A machine as it was before anything ran on it; none for the running kernel, on which others are at work.
     watch: Option<Watch>,
     /// The room that a test finds; none on the running kernel.
@@ -46,8 +50,11 @@ impl<R: Read, W: Write> Session<R, W> {
         let from = BufReader::with_capacity(256 << 10, from);
         // The trying comes first: the watch takes what it leaves for what was there.
         let (processes, facts) = (Processes::new(scope)?, facts::find_out());
-        let watch = matches!(scope, Scope::Machine).then(Watch::begin);
-        Ok(Self { from, to, folder, scope, processes, collector: None, facts, watch, room: None })
+        let (window, watch) = match scope {
+            Scope::Machine => (Window::open(), Some(Watch::begin())),
+            Scope::ProcessGroup => (None, None),
+        };
+        Ok(Self { from, to, folder, scope, processes, collector: None, facts, window, watch, room: None })
     }
 
     /// Says hello and serves until told to power off, or until the host is gone.
@@ -64,7 +71,7 @@ impl<R: Read, W: Write> Session<R, W> {
             let served = match request {
                 Request::PowerOff => return Ok(()),
                 Request::Wake(wake) => self.wake(&wake),
-                Request::Load { bytes } => self.take_payload(bytes),
+                Request::Load { bytes, place } => self.take_payload(bytes, place),
                 Request::Run(run) => self.run(&run),
             };
             if let Err(error) = served {
@@ -75,7 +82,9 @@ impl<R: Read, W: Write> Session<R, W> {
     }
 
     fn hello(&mut self) -> Result<(), Error> {
-        self.report(&Report::Hello { protocol: protocol::VERSION, release: release()?, facts: self.facts })
+        let window = self.window.as_ref().map_or(0, Window::bytes);
+        let (protocol, release, facts) = (protocol::VERSION, release()?, self.facts);
+        self.report(&Report::Hello { protocol, release, facts, window })
     }
 
     fn wake(&mut self, wake: &Wake) -> Result<(), Error> {
@@ -131,12 +140,11 @@ impl<R: Read, W: Write> Session<R, W> {
         self.report(&Report::Done)
     }
 
-    /// Unpacks `bytes` bytes of tar into the folder.
-    fn take_payload(&mut self, bytes: u64) -> Result<(), Error> {
-        let mut archive = tar::Archive::new((&mut self.from).take(bytes));
-        archive.unpack(&self.folder).map_err(Error::system("unpack the payload"))?;
-        // The archive's end marker may be followed by padding.
-        io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(Error::system("take in the payload"))?;
+    fn take_payload(&mut self, bytes: u64, place: Place) -> Result<(), Error> {
+        match (place, &self.window) {
+            (Place::Window, Some(window)) => unpack(window.content(bytes), &self.folder)?,
+            _ => unpack((&mut self.from).take(bytes), &self.folder)?,
+        }
         self.room = matches!(self.scope, Scope::Machine).then(Room::now);
         self.report(&Report::Loaded)
     }
@@ -155,6 +163,15 @@ impl<R: Read, W: Write> Session<R, W> {
     fn report(&mut self, report: &Report) -> Result<(), Error> {
         Ok(protocol::send(&mut self.to, report)?)
     }
+}
+
+/// Unpacks a tar archive into `folder`, and reads on to the end of what there is.
+fn unpack(from: impl Read, folder: &Path) -> Result<(), Error> {
+    let mut archive = tar::Archive::new(from);
+    archive.unpack(folder).map_err(Error::system("unpack the payload"))?;
+    // The archive's end marker may be followed by padding.
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(Error::system("take in the payload"))?;
+    Ok(())
 }
 
 fn release() -> Result<String, Error> {

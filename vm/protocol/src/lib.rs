@@ -1,6 +1,6 @@
 //! The words that host and agent exchange over one byte stream, and how they are framed.
 //!
-//! A frame is a 32-bit little-endian length and that many bytes of JSON. One request, [`Request::Load`], is
+//! A frame is a 32-bit little-endian length and that many bytes of JSON. One request, [`Request::Load`], may be
 //! followed by raw bytes: the payload, an uncompressed tar archive. The guest is not trusted: whoever reads a
 //! frame names the longest one it will take.
 
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Version of the protocol; host and agent must speak the same.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Name of the virtio-serial port that carries the protocol (`/sys/class/virtio-ports/*/name` in the guest).
 pub const PORT_NAME: &str = "hooklab";
@@ -46,15 +46,27 @@ pub const ENTROPY_BYTES: usize = 32;
 pub enum Request {
     /// The machine was asleep, on disk: set right what it must not have inherited, and say hello again.
     Wake(Wake),
-    /// Take in the payload that follows this frame.
+    /// Take in the payload.
     Load {
-        /// Length in bytes of the payload.
+        /// Its length in bytes.
         bytes: u64,
+        /// Where it is.
+        place: Place,
     },
     /// Run tests from the payload, one after the other.
     Run(Run),
     /// Switch the machine off.
     PowerOff,
+}
+
+/// Where a payload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// In the stream, after the request.
+    Stream,
+    /// In the window, from its beginning: memory of the host that the guest can read.
+    Window,
 }
 
 /// What a machine cannot know that was asleep.
@@ -96,6 +108,8 @@ pub enum Report {
         release: String,
         /// What the kernel can do.
         facts: Facts,
+        /// The longest payload, in bytes, that can be taken from a window; zero if the agent can read none.
+        window: u64,
     },
     /// The payload is in.
     Loaded,

@@ -4,27 +4,25 @@ mod death;
 mod halt;
 mod listen;
 mod monitor;
+mod start;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use hooklab_protocol::{self as protocol, ENTROPY_BYTES, Facts, Report, Request, Run, Wake};
+use hooklab_protocol::{self as protocol, ENTROPY_BYTES, Facts, Place, Report, Request, Run, Wake};
 
 use self::death::quoted;
 use self::listen::{Heard, forward_console, forward_reports};
-use self::monitor::Monitor;
-use crate::child;
-use crate::compose::{Composed, Descriptors, MEMORY_MIB};
+use self::start::{Qemu, Started, start};
+use crate::compose::{Composed, WINDOW_MIB};
 use crate::console::SharedTail;
-use crate::initramfs;
 use crate::saved::{Saved, memory};
 use crate::scratch::Scratch;
 
@@ -62,8 +60,6 @@ pub enum Plan<'a> {
         composed: &'a Composed,
         /// What it was.
         saved: &'a Saved,
-        /// Whether it is to be saved again, which takes a copy of its memory.
-        again: bool,
     },
     /// The agent runs on the running kernel.
     Host {
@@ -83,21 +79,6 @@ pub struct Machine {
     started: Instant,
     halt: Halt,
     _folder: Option<Scratch>,
-}
-
-/// What there is of QEMU on the host.
-struct Qemu {
-    monitor: Monitor,
-    memory: File,
-    /// What it has still to load.
-    state: Option<File>,
-}
-
-/// What was started.
-struct Started {
-    child: Child,
-    qemu: Option<Qemu>,
-    folder: Option<Scratch>,
 }
 
 impl Machine {
@@ -160,7 +141,10 @@ impl Machine {
         let deadline = Instant::now() + limit;
         self.take_charge(limit)?;
         match self.next_until(deadline, limit)? {
-            Report::Hello { protocol, release, facts } if protocol == protocol::VERSION => {
+            Report::Hello { protocol, release, facts, window } if protocol == protocol::VERSION => {
+                if let Some(qemu) = &mut self.qemu {
+                    qemu.window.1 = window.min(u64::from(WINDOW_MIB) << 20);
+                }
                 Ok((quoted(&release).replace('\n', " "), facts, self.started.elapsed()))
             }
             other => Err(Death::nonsense(&format!("instead of hello it said {other:?}"))),
@@ -192,8 +176,18 @@ impl Machine {
     /// # Errors
     /// If the machine dies, or the guest does not take it in within `limit`.
     pub fn load(&mut self, payload: &[u8], limit: Duration) -> Result<(), Death> {
-        self.send(&Request::Load { bytes: payload.len() as u64 })?;
-        self.push(payload)?;
+        let bytes = payload.len() as u64;
+        match &self.qemu {
+            Some(Qemu { window: (window, length), .. }) if bytes <= *length => {
+                let written = window.write_all_at(payload, 0);
+                written.map_err(|error| Death::Problem(format!("no room for the payload: {error}")))?;
+                self.send(&Request::Load { bytes, place: Place::Window })?;
+            }
+            _ => {
+                self.send(&Request::Load { bytes, place: Place::Stream })?;
+                self.push(payload)?;
+            }
+        }
         match self.next(limit)? {
             Report::Loaded => Ok(()),
             other => Err(Death::nonsense(&format!("instead of taking in the payload it said {other:?}"))),
@@ -337,56 +331,4 @@ impl Drop for Machine {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Starts what `plan` says, with `port` to talk to the agent.
-fn start(plan: Plan<'_>, port: UnixStream, halt: &Halt) -> Result<Started, StartError> {
-    let (composed, memory, private, initramfs, state) = match plan {
-        Plan::Boot { composed, agent, modules } => {
-            let initramfs = memory::unnamed()?;
-            (&initramfs).write_all(&initramfs::make(agent, modules)?)?;
-            let memory = memory::unnamed()?;
-            memory.set_len(u64::from(MEMORY_MIB) << 20)?;
-            (composed, memory, false, Some(initramfs), None)
-        }
-        Plan::Resume { composed, saved, again } => {
-            let memory = if again { saved.memory_copy() } else { saved.memory.try_clone() };
-            (composed, memory?, !again, None, Some(saved.state_from_its_beginning()?))
-        }
-        Plan::Host { agent } => return start_agent(agent, port),
-    };
-    let (monitor, far_end) = UnixStream::pair()?;
-    let mut command = composed.command(Descriptors {
-        port: port.as_raw_fd(),
-        monitor: far_end.as_raw_fd(),
-        memory: memory.as_raw_fd(),
-        initramfs: initramfs.as_ref().map(AsRawFd::as_raw_fd),
-        private,
-    });
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    let monitor = Monitor::new(monitor, halt.clone())?;
-    let qemu = Qemu { monitor, memory: memory.try_clone()?, state };
-    let mut kept: Vec<OwnedFd> = vec![port.into(), far_end.into(), memory.into()];
-    kept.extend(initramfs.map(OwnedFd::from));
-    let child = spawn(&mut command, kept)?;
-    Ok(Started { child, qemu: Some(qemu), folder: None })
-}
-
-/// Starts the agent as an ordinary process.
-fn start_agent(agent: &Path, port: UnixStream) -> Result<Started, StartError> {
-    let folder = Scratch::new()?;
-    let output = port.try_clone()?;
-    let mut command = Command::new(agent);
-    command.arg("--stdio").arg(folder.path());
-    command.stdin(OwnedFd::from(port)).stdout(OwnedFd::from(output));
-    let child = spawn(&mut command, Vec::new())?;
-    Ok(Started { child, qemu: None, folder: Some(folder) })
-}
-
-/// Starts `command` in a process group of its own: an interrupt from the terminal is ours to handle.
-fn spawn(command: &mut Command, kept: Vec<OwnedFd>) -> Result<Child, StartError> {
-    command.stderr(Stdio::piped()).process_group(0);
-    child::die_with_us(command, kept);
-    let program = command.get_program().to_string_lossy().into_owned();
-    command.spawn().map_err(|error| StartError::Spawn(program, error))
 }

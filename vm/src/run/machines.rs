@@ -25,8 +25,6 @@ pub(super) struct Machines<'a> {
     plan: Plan<'a>,
     /// What was saved at the hello. Whoever looks for it, or makes it, holds the lock: the others wait.
     at_hello: Mutex<Kept>,
-    /// What was saved with the payload in, for tests that each have a machine of their own.
-    loaded: Mutex<Option<Arc<Saved>>>,
 }
 
 /// What is known of a saved machine.
@@ -88,35 +86,18 @@ struct Keeping<'a> {
 
 impl<'a> Machines<'a> {
     pub(super) fn new(spec: String, plan: Plan<'a>) -> Self {
-        Self { spec, plan, at_hello: Mutex::new(Kept::Unknown), loaded: Mutex::default() }
+        Self { spec, plan, at_hello: Mutex::new(Kept::Unknown) }
     }
 
     /// A machine with the payload in.
     pub(super) fn loaded(&self, run: &Run<'_>, log: &Path) -> Result<Up, NoMachine> {
-        let mut up = self.at_hello(run, log, false)?;
+        let mut up = self.at_hello(run, log)?;
         up.machine.load(run.campaign.payload, PAYLOAD_PATIENCE)?;
         Ok(up)
     }
 
-    /// A machine with the payload in that is like every other one that this gives.
-    pub(super) fn pristine(&self, run: &Run<'_>, log: &Path) -> Result<Up, NoMachine> {
-        let Plan::Boot { composed, .. } = self.plan else { return self.loaded(run, log) };
-        let mut loaded = lock(&self.loaded);
-        if loaded.is_none() {
-            let mut up = self.at_hello(run, log, true)?;
-            up.machine.load(run.campaign.payload, PAYLOAD_PATIENCE)?;
-            *loaded = up.machine.save()?.map(Arc::new);
-        }
-        let saved = loaded.clone();
-        drop(loaded);
-        match saved {
-            Some(saved) => resume(run, composed, &saved, false, log),
-            None => self.loaded(run, log),
-        }
-    }
-
-    /// A machine at its hello; `again` if it is to be saved once more.
-    fn at_hello(&self, run: &Run<'_>, log: &Path, again: bool) -> Result<Up, NoMachine> {
+    /// A machine at its hello.
+    fn at_hello(&self, run: &Run<'_>, log: &Path) -> Result<Up, NoMachine> {
         let Some(keeping) = self.keeping(run)? else { return self.boot(run, log) };
         // The second time it is one that was made anew.
         for _ in 0..2 {
@@ -125,7 +106,7 @@ impl<'a> Machines<'a> {
                 Way::Boot => break,
                 Way::Resume(saved) => saved,
             };
-            match resume(run, keeping.composed, &saved, again, log) {
+            match resume(run, keeping.composed, &saved, log) {
                 Err(NoMachine::Lost(death)) if death != Death::Cancelled => {
                     self.warn_of_damage(run, death.to_string().lines().next().unwrap_or_default());
                     keeping.store.discard(&keeping.key);
@@ -222,14 +203,8 @@ impl<'a> Machines<'a> {
     }
 }
 
-fn resume(
-    run: &Run<'_>,
-    composed: &Composed,
-    saved: &Saved,
-    again: bool,
-    log: &Path,
-) -> Result<Up, NoMachine> {
-    up(run, Plan::Resume { composed, saved, again }, Start::Resume, RESUME_PATIENCE, log)
+fn resume(run: &Run<'_>, composed: &Composed, saved: &Saved, log: &Path) -> Result<Up, NoMachine> {
+    up(run, Plan::Resume { composed, saved }, Start::Resume, RESUME_PATIENCE, log)
 }
 
 fn up(run: &Run<'_>, plan: Plan<'_>, start: Start, limit: Duration, log: &Path) -> Result<Up, NoMachine> {

@@ -31,7 +31,7 @@ const BATCH: usize = 8;
 pub enum Isolation {
     /// Many on one machine, one after the other.
     Shared,
-    /// Each on a machine of its own, which is resumed from the moment at which the payload was in.
+    /// Each on a machine of its own, on which nothing has run.
     Single,
 }
 

@@ -65,11 +65,7 @@ impl<'a> Runner<'a> {
         let mut idle_deaths = 0;
         while self.take() {
             let before = self.ended;
-            let up = match self.run.campaign.isolation {
-                Isolation::Shared => self.kernel.machines.loaded(self.run, &self.log),
-                Isolation::Single => self.kernel.machines.pristine(self.run, &self.log),
-            };
-            let death = match up {
+            let death = match self.kernel.machines.loaded(self.run, &self.log) {
                 Ok(up) => match self.run_on(up) {
                     Ok(()) => continue,
                     Err(death) => death,

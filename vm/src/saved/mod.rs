@@ -23,13 +23,6 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// A copy of the memory that a machine may write to.
-    pub(crate) fn memory_copy(&self) -> io::Result<File> {
-        let copy = memory::unnamed()?;
-        memory::copy(&self.memory, &copy)?;
-        Ok(copy)
-    }
-
     /// The state, to be read by one machine: a descriptor that is only duplicated would share its position.
     pub(crate) fn state_from_its_beginning(&self) -> io::Result<File> {
         File::open(format!("/proc/self/fd/{}", self.state.as_raw_fd()))
