@@ -15,8 +15,8 @@ const FILTERS: [&str; 4] = ["", "filter::", "programs::", "filter::one_pid [libb
 /// Most kernels of a round.
 const KERNELS: usize = 4;
 
-/// Longest time before a fault comes, in milliseconds: most rounds take some seconds.
-const LATEST_MS: u64 = 6000;
+/// Longest time before a fault comes, in milliseconds: rounds with few tests take a second or two, others more.
+const LATEST_MS: [u64; 2] = [1500, 6000];
 
 /// What chance has drawn.
 #[derive(Debug)]
@@ -40,14 +40,15 @@ impl Round {
         if !filter.is_empty() {
             words.push(filter.to_owned());
         }
+        let few = filter.len() > "filter::".len();
         // A machine for each of more tests takes minutes.
-        if filter.len() > "filter::".len() && random.bool() {
+        if few && random.bool() {
             words.push("--isolate".into());
         }
         if random.u8(..8) == 0 {
             words.push("--fresh".into());
         }
-        let after = Duration::from_millis(random.u64(..LATEST_MS));
+        let after = Duration::from_millis(random.u64(..LATEST_MS[usize::from(!few)]));
         Self { words, fault: Fault::draw(random), after }
     }
 
