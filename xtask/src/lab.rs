@@ -1,17 +1,28 @@
 //! Where things are, and how the work is stopped.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use hooklab_vm::saved::Store;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::{flag, low_level};
 
 use crate::exit::{Interrupted, UsageError};
 
 /// Room for saved machines, in MiB: each takes about 90.
 const SAVED_MIB: u32 = 4096;
+
+/// Exit code of a run that was interrupted.
+const INTERRUPTED: i32 = 130;
+
+/// How long a run may take to end after a signal. One that writes to a terminal which takes nothing would never.
+const LAST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What every command needs to know.
 pub(crate) struct Lab {
@@ -38,12 +49,7 @@ impl Lab {
             },
         };
         let cancelled = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            // The second one ends the run at once; machines die with it.
-            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&cancelled))
-                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&cancelled)))
-                .context("failed to take charge of signals")?;
-        }
+        take_charge_of_signals(&cancelled).context("failed to take charge of signals")?;
         Ok(Self { root, cache, target: std::path::absolute(target)?, cancelled })
     }
 
@@ -67,4 +73,21 @@ impl Lab {
     pub(crate) fn check_interrupt(&self) -> Result<()> {
         if self.cancelled.load(Ordering::Relaxed) { Err(Interrupted.into()) } else { Ok(()) }
     }
+}
+
+/// The first signal asks the run to end; the second, or long patience, ends it at once. Machines die with it.
+fn take_charge_of_signals(cancelled: &Arc<AtomicBool>) -> io::Result<()> {
+    let signals = [SIGINT, SIGTERM, SIGHUP];
+    for signal in signals {
+        flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(cancelled))?;
+        flag::register(signal, Arc::clone(cancelled))?;
+    }
+    let mut first = Signals::new(signals)?;
+    thread::spawn(move || {
+        if first.forever().next().is_some() {
+            thread::sleep(LAST_PATIENCE);
+            low_level::exit(INTERRUPTED);
+        }
+    });
+    Ok(())
 }

@@ -58,6 +58,8 @@ fn a_read_only_cache_that_lacks_something_is_an_error_or_a_warning() {
 /// None, and a word about it, where he cannot even get at the program.
 fn by_another(cache: &Path, words: &[&str]) -> Option<Ran> {
     let site = Site::new();
+    // He cannot build it.
+    assert!(site.command(&["--help"]).output().unwrap().status.success());
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let mut plain = Command::new(target.join("debug/xtask"));
     plain.args(words).current_dir(root()).env("HOOKLAB_CACHE", cache).env("NO_COLOR", "1");

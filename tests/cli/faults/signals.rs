@@ -1,17 +1,19 @@
 //! Signals to xtask at each stage of a run, and a terminal that goes away: no machine lives on, no file is left, and what
 //! another run needs is not locked.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::net::TcpListener;
-use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::openpty;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{FlowArg, tcflow};
+use nix::unistd::Pid;
 use rstest::rstest;
 
 use super::around::behind;
@@ -93,15 +95,57 @@ fn a_terminal_that_goes_away_ends_the_run_that_it_showed() {
     let mut child = unsafe { command.pre_exec(leads) }.spawn().unwrap();
     // The command holds the terminal open, too.
     drop(command);
-    let screen = read_until(terminal.master, "abuses::l_waits");
+    let mut master = File::from(terminal.master);
+    let screen = read_until(&mut master, "abuses::l_waits");
+    drop(master);
     assert!(child.wait().unwrap().code().is_some_and(|code| code == 130), "{screen}");
     site.is_clean();
     Site::new().goes_on();
 }
 
-/// What a terminal shows until it shows these words; then it is gone.
-fn read_until(master: OwnedFd, words: &str) -> String {
-    let (mut screen, mut master) = (String::new(), File::from(master));
+#[test]
+fn a_terminal_that_takes_nothing_more_holds_no_run_that_is_told_to_end() {
+    let site = Site::new();
+    let binary = specimens();
+    let terminal = openpty(None, None).unwrap();
+    let mut command = site.command(&["vm-test", "-k", "6.12", "--binary", &binary, "abuses::l_waits"]);
+    let [shown, told] = [(); 2].map(|()| Stdio::from(terminal.slave.try_clone().unwrap()));
+    let mut child = command.args(["--timeout", "60"]).stdout(shown).stderr(told).spawn().unwrap();
+    let mut master = File::from(terminal.master);
+    read_until(&mut master, "abuses::l_waits");
+    // As Ctrl-S does.
+    tcflow(&terminal.slave, FlowArg::TCOOFF).unwrap();
+    let begin = Instant::now();
+    while !writes(child.id()) {
+        assert!(begin.elapsed() < Duration::from_secs(20), "it is not held");
+        sleep(Duration::from_millis(5));
+    }
+    let begin = Instant::now();
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    while child.try_wait().unwrap().is_none() {
+        assert!(begin.elapsed() < Duration::from_secs(15), "it does not end");
+        sleep(Duration::from_millis(5));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    site.is_clean();
+    Site::new().goes_on();
+}
+
+/// Whether one of a process's threads is in write(2), and stays there for a moment (proc(5), `/proc/pid/syscall`).
+fn writes(pid: u32) -> bool {
+    let held = || {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+        let mut calls = threads.filter_map(|thread| fs::read_to_string(thread.path().join("syscall")).ok());
+        calls.find(|call| call.starts_with(&format!("{} ", nix::libc::SYS_write)))
+    };
+    let first = held();
+    sleep(Duration::from_millis(200));
+    first.is_some() && first == held()
+}
+
+/// What a terminal shows until it shows these words.
+fn read_until(master: &mut File, words: &str) -> String {
+    let mut screen = String::new();
     while !screen.contains(words) {
         let mut chunk = [0; 4096];
         let length = master.read(&mut chunk).unwrap();
@@ -110,13 +154,15 @@ fn read_until(master: OwnedFd, words: &str) -> String {
     screen
 }
 
-#[test]
-fn standard_output_that_is_closed_changes_no_verdict() {
+#[rstest]
+fn standard_output_that_takes_nothing_changes_no_verdict(
+    #[values(">&- 2>&-", ">/dev/full 2>&1")] output: &str,
+) {
     let site = Site::new();
     let mut command = site.command(&["vm-test", "-k", "6.12", ONE[0], ONE[1], "--json"]);
     command.arg(site.path("out.json"));
     let mut shell = Command::new("sh");
-    shell.args(["-c", "exec \"$@\" >&- 2>&-", "sh"]);
+    shell.args(["-c", &format!("exec \"$@\" {output}"), "sh"]);
     let mut closed = behind(shell, &command);
     assert_eq!(closed.status().unwrap().code(), Some(0));
     assert_eq!(site.report()["kernels"][0]["outcome"], "passed");

@@ -1,6 +1,6 @@
 //! Saved machines on disk: a folder for each, whole or not there, with a limit on the room they take.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -109,7 +109,7 @@ impl Store {
         let work = self.root.join(format!("{WORK}{key}"));
         // Left there by one that was killed.
         let _ = fs::remove_dir_all(&work);
-        let written = write(&work, saved).and_then(|()| {
+        let written = write(&work, saved).and_then(|_lock| {
             self.discard(key);
             fs::rename(&work, self.root.join(key))
         });
@@ -154,15 +154,19 @@ impl Store {
     }
 }
 
-/// Writes a machine into a new folder.
-fn write(folder: &Path, saved: &Saved) -> io::Result<()> {
+/// Writes a machine into a new folder, which is locked as long as what is returned lives.
+fn write(folder: &Path, saved: &Saved) -> io::Result<File> {
     fs::create_dir(folder)?;
+    let lock = File::open(folder)?;
+    // Where there are no locks, its age must do.
+    let _ = lock.try_lock();
     let record = Record {
         memory: memory::copy(&saved.memory, &File::create(folder.join(MEMORY))?)?,
         state: memory::copy(&saved.state, &File::create(folder.join(STATE))?)?,
     };
     // Not synced: whatever a crash of the host makes of it, its digest will tell.
-    fs::write(folder.join(RECORD), serde_json::to_vec(&record)?)
+    fs::write(folder.join(RECORD), serde_json::to_vec(&record)?)?;
+    Ok(lock)
 }
 
 /// Opens a machine and makes sure that it is what was written.
@@ -210,8 +214,12 @@ fn room(folder: &Path) -> u64 {
     files.into_iter().flatten().map(|metadata| metadata.blocks() * 512).sum()
 }
 
-/// Whether nobody goes on with a half-made folder: none takes as long as this to be made.
+/// Whether nobody goes on with a half-made folder: none takes as long as this to be made. Since the clock may jump, a lock
+/// counts for more than an age.
 fn is_stale(folder: &Path) -> bool {
+    if File::open(folder).is_ok_and(|folder| matches!(folder.try_lock(), Err(TryLockError::WouldBlock))) {
+        return false;
+    }
     let age = fs::metadata(folder).and_then(|metadata| metadata.modified()).map(|made| made.elapsed());
     age.is_ok_and(|age| age.is_ok_and(|age| age.as_secs() > 600))
 }
@@ -334,6 +342,20 @@ mod tests {
         store.keep("a", &saved(b"one")).unwrap();
         assert!(is_found(&store, "a"));
         assert!(left.iter().all(|folder| !folder.exists()));
+    }
+
+    #[test]
+    fn what_another_run_is_making_stays_whatever_the_clock_says() {
+        let (_cache, store) = store(1);
+        fs::create_dir_all(&store.root).unwrap();
+        let making = store.root.join(".work-b");
+        let lock = write(&making, &saved(b"one")).unwrap();
+        lock.set_modified(SystemTime::now() - Duration::from_secs(700)).unwrap();
+        store.keep("a", &saved(b"two")).unwrap();
+        assert!(making.exists());
+        drop(lock);
+        store.keep("a", &saved(b"three")).unwrap();
+        assert!(!making.exists());
     }
 
     fn room_of_one() -> u64 {
