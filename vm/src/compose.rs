@@ -60,7 +60,9 @@ pub struct Tools {
     pub vng: PathBuf,
     /// Version of virtme-ng.
     pub vng_version: String,
-    /// First line of `qemu-system-x86_64 --version`.
+    /// The `qemu-system-x86_64` that is first on PATH: virtme-ng names it in its answer.
+    pub qemu: PathBuf,
+    /// First line of what it says to `--version`.
     pub qemu_version: String,
     /// Whether QEMU takes [`SANDBOX`].
     pub sandbox: bool,
@@ -162,8 +164,8 @@ pub fn compose(
     cache: &Path,
 ) -> Result<Composed, Error> {
     let arguments = arguments(image, accelerator);
-    let Tools { vng, vng_version, qemu_version, .. } = tools;
-    let key = Sha256::digest(format!("{vng:?} {vng_version} {qemu_version} {kernel} {arguments:?}"));
+    let Tools { vng, vng_version, qemu, qemu_version, .. } = tools;
+    let key = Sha256::digest(format!("{vng:?} {vng_version} {qemu:?} {qemu_version} {kernel} {arguments:?}"));
     let name: String = key.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let path = cache.join("composed").join(format!("{name}.json"));
     // The answer is kept as it came: how it is adapted changes with this program.

@@ -60,6 +60,19 @@ fn a_qemu_that_cannot_start_is_an_error_with_its_own_words() {
 }
 
 #[test]
+fn another_qemu_on_path_takes_the_place_of_the_one_before() {
+    let site = Site::with_own_machines();
+    let words = ["-k", "6.12", "--accel", "tcg", ONE[0], ONE[1]];
+    assert_eq!(site.run(&words).code, Some(0));
+    let used = site.path("used");
+    let site =
+        site.with_qemu(&format!(r#"[[ "$*" == *-kernel* ]] && touch "{}"; qemu "$@""#, used.display()));
+    let ran = site.run(&words);
+    assert_eq!((ran.code, &ran.kernel()["start"]), (Some(0), &"boot".into()), "{}", ran.stderr);
+    assert!(used.exists());
+}
+
+#[test]
 fn what_is_no_kernel_is_refused() {
     let site = Site::new();
     let image = site.path("vmlinuz");

@@ -51,8 +51,9 @@ pub(crate) fn ensure(
 
 /// The programs that make machines; to be asked for after [`ensure`].
 pub(crate) fn tools(lab: &Lab) -> Result<Tools> {
-    let (qemu_version, sandbox) = programs::qemu()?;
-    Ok(Tools { vng: virtme::vng(lab)?, vng_version: virtme::pinned_version(lab)?, qemu_version, sandbox })
+    let (qemu, qemu_version, sandbox) = programs::qemu()?;
+    let (vng, vng_version) = (virtme::vng(lab)?, virtme::pinned_version(lab)?);
+    Ok(Tools { vng, vng_version, qemu, qemu_version, sandbox })
 }
 
 /// The folder of the virtiofsd that was built here, if one was.

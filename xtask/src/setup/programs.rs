@@ -66,16 +66,20 @@ pub(crate) fn static_link_arguments() -> Vec<String> {
     names.filter(|name| !["elf", "z"].contains(name)).map(|name| format!("-l:lib{name}.a")).collect()
 }
 
-/// The first line of what QEMU says of itself, and whether it and the host's kernel know its sandbox.
-pub(crate) fn qemu() -> Result<(String, bool)> {
+/// Where QEMU is, the first line of what it says of itself, and whether it and the host's kernel know its sandbox.
+pub(crate) fn qemu() -> Result<(PathBuf, String, bool)> {
+    let path =
+        find_program(QEMU).with_context(|| format!("failed to find {QEMU}: run `cargo xtask setup`"))?;
+    let program = path.to_string_lossy();
     let first = |said: String| said.lines().next().unwrap_or_default().to_owned();
     let filters = Path::new("/proc/sys/kernel/seccomp/actions_avail").exists();
-    let sandboxed = || output(QEMU, &[SANDBOX[0], SANDBOX[1], "--version"]).map(first);
+    let sandboxed = || output(&program, &[SANDBOX[0], SANDBOX[1], "--version"]).map(first);
     match filters.then(sandboxed).flatten() {
-        Some(version) => Ok((version, true)),
+        Some(version) => Ok((path.clone(), version, true)),
         None => {
-            let said = output(QEMU, &["--version"]).with_context(|| format!("failed to run {QEMU}"))?;
-            Ok((first(said), false))
+            let said =
+                output(&program, &["--version"]).with_context(|| format!("failed to run {program}"))?;
+            Ok((path.clone(), first(said), false))
         }
     }
 }
