@@ -59,3 +59,23 @@ fn pins_are_judged_by_what_the_suites_offer() {
     assert_eq!(verdict("7.3", &[&pinned], &[]), Verdict::Unknown);
     assert_eq!(verdict("7.3", &[&other], &[]), Verdict::Missing);
 }
+
+#[test]
+fn a_pin_moves_forth_and_never_back() {
+    let mut lab = Lab::new();
+    lab.pin_old();
+    let kernels = lab.kernels(|_| {});
+    let spec = "6.1".parse().unwrap();
+    let old = Pin { version: "6.1.9-1".into(), ..lab.pins[0].clone() };
+    for (offered, complete, chosen) in [
+        ("6.1.10-1", true, "6.1.10-1"),
+        ("6.1.10-1", false, "6.1.10-1"),
+        ("6.1.9-1", true, "6.1.9-1"),
+        ("6.1.8-1", true, "6.1.9-1"),
+        ("6.1.8-1", false, "6.1.9-1"),
+    ] {
+        let new = Pin { version: offered.into(), ..old.clone() };
+        let pin = kernels.choose(&spec, Some(&old), Some(new), complete, &|_| {}).unwrap();
+        assert_eq!(pin.unwrap().version, chosen, "{offered} {complete}");
+    }
+}

@@ -154,8 +154,8 @@ impl Kernels {
         self.lock.kernels.iter().find(|pin| pin.spec == spec.to_string())
     }
 
-    /// Chooses between the pin of before and the newest offer.
-    fn choose(
+    /// Chooses between the pin of before and the newest offer. A pin never moves back.
+    pub(super) fn choose(
         &self,
         spec: &Spec,
         old: Option<&Pin>,
@@ -170,12 +170,13 @@ impl Kernels {
                     if complete { "no suite offers it any more" } else { "no usable suite offers it" };
                 (format!("{which}, {} stays", old.version), Some(old.clone()))
             }
-            // The newer one may be in a suite that is left out this time.
-            (Some(old), Some(new))
-                if !complete && debian::compare(&new.version, &old.version, self.cancel())?.is_lt() =>
-            {
-                let text =
-                    format!("the suites that can be used offer only {}, {} stays", new.version, old.version);
+            // The newer one may be in a suite that is left out this time; or the mirror serves an index of long ago.
+            (Some(old), Some(new)) if debian::compare(&new.version, &old.version, self.cancel())?.is_lt() => {
+                let which = if complete { "the suites" } else { "the suites that can be used" };
+                let text = format!(
+                    "{which} offer only {}, {} stays; remove its entry from the lock to go back",
+                    new.version, old.version
+                );
                 (text, Some(old.clone()))
             }
             (_, new) => return Ok(new),
