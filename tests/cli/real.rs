@@ -79,6 +79,8 @@ fn tests_that_misbehave_take_down_themselves_alone() {
     let binary = specimens();
     let words =
         ["vm-test", "-k", "6.12", "--binary", &binary, "misbehaves::", "--timeout", "3", "--json", &json];
+    // One machine after the other, so that all share a log.
+    let words = [&words[..], &["-j", "1"]].concat();
     let stdout = Xtask::with_kernels(&words).ends_with(1).stdout;
     assert!(stdout.contains("Kernel panic - not syncing: sysrq triggered crash"), "{stdout}");
     // The console of the machine that died outlives the one that came after it.
