@@ -4,6 +4,9 @@ use std::process::ExitCode;
 
 use crate::build::Refused;
 
+/// Exit code of a run that was interrupted.
+pub(crate) const INTERRUPTED: u8 = 130;
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -54,6 +57,6 @@ pub(crate) fn code(exit: Exit) -> ExitCode {
         Exit::TestsFailed | Exit::Refused => 1,
         Exit::Usage => 2,
         Exit::Lab => 3,
-        Exit::Interrupted => 130,
+        Exit::Interrupted => INTERRUPTED,
     })
 }

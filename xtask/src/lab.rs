@@ -13,13 +13,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
-use crate::exit::{Interrupted, UsageError};
+use crate::exit::{INTERRUPTED, Interrupted, UsageError};
 
 /// Room for saved machines, in MiB: each takes about 90.
 const SAVED_MIB: u32 = 4096;
-
-/// Exit code of a run that was interrupted.
-const INTERRUPTED: i32 = 130;
 
 /// How long a run may take to end after a signal. One that writes to a terminal which takes nothing would never.
 const LAST_PATIENCE: Duration = Duration::from_secs(10);
@@ -79,14 +76,14 @@ impl Lab {
 fn take_charge_of_signals(cancelled: &Arc<AtomicBool>) -> io::Result<()> {
     let signals = [SIGINT, SIGTERM, SIGHUP];
     for signal in signals {
-        flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(cancelled))?;
+        flag::register_conditional_shutdown(signal, INTERRUPTED.into(), Arc::clone(cancelled))?;
         flag::register(signal, Arc::clone(cancelled))?;
     }
     let mut first = Signals::new(signals)?;
     thread::spawn(move || {
         if first.forever().next().is_some() {
             thread::sleep(LAST_PATIENCE);
-            low_level::exit(INTERRUPTED);
+            low_level::exit(INTERRUPTED.into());
         }
     });
     Ok(())
