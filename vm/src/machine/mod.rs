@@ -143,7 +143,7 @@ impl Machine {
         match self.next_until(deadline, limit)? {
             Report::Hello { protocol, release, facts, window } if protocol == protocol::VERSION => {
                 if let Some(qemu) = &mut self.qemu {
-                    qemu.window.1 = window.min(u64::from(WINDOW_MIB) << 20);
+                    qemu.window_bytes = window.min(u64::from(WINDOW_MIB) << 20);
                 }
                 Ok((quoted(&release).replace('\n', " "), facts, self.started.elapsed()))
             }
@@ -178,7 +178,7 @@ impl Machine {
     pub fn load(&mut self, payload: &[u8], limit: Duration) -> Result<(), Death> {
         let bytes = payload.len() as u64;
         match &self.qemu {
-            Some(Qemu { window: (window, length), .. }) if bytes <= *length => {
+            Some(Qemu { window, window_bytes, .. }) if bytes <= *window_bytes => {
                 let written = window.write_all_at(payload, 0);
                 written.map_err(|error| Death::Problem(format!("no room for the payload: {error}")))?;
                 self.send(&Request::Load { bytes, place: Place::Window })?;

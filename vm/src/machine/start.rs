@@ -20,8 +20,10 @@ use crate::scratch::Scratch;
 pub(super) struct Qemu {
     pub(super) monitor: Monitor,
     pub(super) memory: File,
-    /// What the guest can read; of this many bytes at most, by what its agent says of itself.
-    pub(super) window: (File, u64),
+    /// What the guest can read.
+    pub(super) window: File,
+    /// How much of the window its agent can take a payload from, in bytes; none before it has said so.
+    pub(super) window_bytes: u64,
     /// What it has still to load.
     pub(super) state: Option<File>,
 }
@@ -61,7 +63,8 @@ pub(super) fn start(plan: Plan<'_>, port: UnixStream, halt: &Halt) -> Result<Sta
     });
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let monitor = Monitor::new(monitor, halt.clone())?;
-    let qemu = Qemu { monitor, memory: memory.try_clone()?, window: (window.try_clone()?, 0), state };
+    let qemu =
+        Qemu { monitor, memory: memory.try_clone()?, window: window.try_clone()?, window_bytes: 0, state };
     let mut kept: Vec<OwnedFd> = vec![port.into(), far_end.into(), memory.into(), window.into()];
     kept.extend(initramfs.map(OwnedFd::from));
     let child = spawn(&mut command, kept)?;
