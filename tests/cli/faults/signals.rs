@@ -11,13 +11,12 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::openpty;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::sys::termios::{FlowArg, tcflow};
-use nix::unistd::Pid;
 use rstest::rstest;
 
 use super::around::behind;
-use super::site::{ONE, Site};
+use super::site::{ONE, Running, Site};
 use crate::support::lab::specimens;
 
 /// What a run does when the signal comes.
@@ -110,23 +109,24 @@ fn a_terminal_that_takes_nothing_more_holds_no_run_that_is_told_to_end() {
     let terminal = openpty(None, None).unwrap();
     let mut command = site.command(&["vm-test", "-k", "6.12", "--binary", &binary, "abuses::l_waits"]);
     let [shown, told] = [(); 2].map(|()| Stdio::from(terminal.slave.try_clone().unwrap()));
-    let mut child = command.args(["--timeout", "60"]).stdout(shown).stderr(told).spawn().unwrap();
+    let mut running =
+        Running::of(command.args(["--timeout", "60"]).stdout(shown).stderr(told).spawn().unwrap());
     let mut master = File::from(terminal.master);
     read_until(&mut master, "abuses::l_waits");
     // As Ctrl-S does.
     tcflow(&terminal.slave, FlowArg::TCOOFF).unwrap();
     let begin = Instant::now();
-    while !writes(child.id()) {
+    while !writes(running.id()) {
         assert!(begin.elapsed() < Duration::from_secs(20), "it is not held");
         sleep(Duration::from_millis(5));
     }
     let begin = Instant::now();
-    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
-    while child.try_wait().unwrap().is_none() {
+    running.send(Signal::SIGTERM);
+    while !running.is_over() {
         assert!(begin.elapsed() < Duration::from_secs(15), "it does not end");
         sleep(Duration::from_millis(5));
     }
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(running.ends(), Some(130));
     site.is_clean();
     Site::new().goes_on();
 }

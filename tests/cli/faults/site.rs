@@ -238,6 +238,21 @@ pub(super) struct Running {
 }
 
 impl Running {
+    /// A run whose output is somebody else's.
+    pub(super) fn of(child: Child) -> Self {
+        Self { child, lines: None }
+    }
+
+    /// Its PID.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended.
+    pub(super) fn is_over(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Sends a signal to xtask, whose process cargo has become.
     pub(super) fn send(&self, signal: Signal) {
         signal::kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
