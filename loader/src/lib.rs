@@ -5,9 +5,13 @@
 //! programs, their attach points and the globals that can be set, and [`preflight`] looks whether this process and this kernel can do it. So the
 //! same mistake gives the same message, whatever the loader.
 
+#[cfg(feature = "static")]
+use hooklab_libelf as _;
+
 pub mod attach_point;
 pub mod cli;
 mod cost;
+pub mod demo;
 pub mod error;
 mod loader;
 pub mod loaders;
@@ -19,8 +23,20 @@ pub mod run;
 pub mod sibling;
 mod trace;
 
+use std::process::ExitCode;
+
 pub use attach_point::AttachPoint;
 pub use error::Error;
 pub use loader::{AttachedProgram, Attachment, Job, Loader, Setting};
 pub use object::{Global, Object, Program};
 pub use package::Package;
+
+/// Reads the command line, runs, and turns an error into a message and an exit code.
+pub fn main() -> ExitCode {
+    if sibling::is_asked_for(std::env::args_os()) {
+        return cli::exit(sibling::become_it());
+    }
+    let names = loaders::ALL.iter().map(|loader| loader.name()).chain(sibling::LOADERS);
+    let matches = cli::command(names).get_matches();
+    cli::exit(cli::execute(&matches, loaders::ALL))
+}

@@ -3,8 +3,6 @@
 use std::num::NonZeroU32;
 use std::os::fd::BorrowedFd;
 
-use serde::Serialize;
-
 use crate::{Error, Global, Object};
 
 /// Something that brings programs into the kernel.
@@ -74,7 +72,7 @@ pub trait Attachment {
 }
 
 /// One program that is live.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct AttachedProgram {
     /// The function.
     pub name: String,

@@ -1,18 +1,17 @@
 //! `hooklab-loader run`: attach, stay, detach.
 
-use std::borrow::Cow;
 use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
+use hooklab_types::loader::{Attached, Event, Program};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use serde::Serialize;
 
-use crate::cost::Cost;
+use crate::cost;
 use crate::trace::TracePipe;
 use crate::{AttachedProgram, Attachment, Error, Global, Job, Loader, Object, Setting, output, preflight};
 
@@ -33,24 +32,6 @@ pub struct Options<'a> {
     pub pid_filter: Option<NonZeroU32>,
     /// Whether to print the programs' own lines.
     pub trace: bool,
-}
-
-/// The line that says that the programs are live.
-#[derive(Serialize)]
-struct Attached<'a> {
-    event: &'static str,
-    loader: &'static str,
-    object: Cow<'a, str>,
-    programs: Vec<Live<'a>>,
-}
-
-/// A program in that line.
-#[derive(Serialize)]
-struct Live<'a> {
-    #[serde(flatten)]
-    program: &'a AttachedProgram,
-    #[serde(flatten)]
-    cost: Cost,
 }
 
 /// Attaches all programs of the object and detaches them when standard input ends or a signal says so.
@@ -75,15 +56,20 @@ pub fn run(options: &Options<'_>) -> Result<(), Error> {
     let mut attachment = options.loader.attach(&job)?;
     let programs = attachment.programs().iter();
     let line = Attached {
-        event: "attached",
-        loader: options.loader.name(),
-        object: options.object.to_string_lossy(),
-        programs: programs.map(|program| Live { program, cost: Cost::of(program.id) }).collect(),
+        event: Event::Attached,
+        loader: options.loader.name().to_owned(),
+        object: options.object.to_string_lossy().into_owned(),
+        programs: programs.map(live).collect(),
     };
     let followed = announce(&line).and_then(|()| follow(&signals, trace.as_mut(), attachment.as_mut()));
     attachment.detach()?;
     followed?;
     print_trace(trace.as_mut())
+}
+
+/// What is told of a program.
+fn live(AttachedProgram { name, attach, id }: &AttachedProgram) -> Program {
+    Program { name: name.clone(), attach: attach.clone(), id: *id, cost: cost::of(*id) }
 }
 
 /// Finds the variable of the filter, and refuses one that would filter nothing.
@@ -119,7 +105,7 @@ fn hold_signals() -> Result<SignalFd, Error> {
     fd.map_err(|error| Error::System { what: "hold signals", source: error.into() })
 }
 
-fn announce(line: &Attached<'_>) -> Result<(), Error> {
+fn announce(line: &Attached) -> Result<(), Error> {
     let mut text = serde_json::to_vec(line)
         .map_err(|error| Error::System { what: "describe the attached programs", source: error.into() })?;
     text.push(b'\n');

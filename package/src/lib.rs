@@ -5,18 +5,22 @@
 //! says.
 
 mod c_type;
+mod command;
 mod error;
 mod export;
 mod object_file;
 mod output;
 mod skeleton;
 
+pub use command::main;
 pub use error::Error;
 pub use export::{ExportType, Member};
 pub use object_file::read;
 pub use output::{Meta, write};
 pub use skeleton::{DataSection, Map, Program, Skeleton, Variable};
 
+#[cfg(feature = "static")]
+use hooklab_libelf as _;
 use libbpf_rs::ObjectBuilder;
 
 /// The version of `ecc` whose form this is.

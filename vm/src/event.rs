@@ -5,6 +5,8 @@ use std::time::Duration;
 pub use hooklab_protocol::Facts;
 use serde::{Deserialize, Serialize};
 
+use crate::TestId;
+
 /// Something that happened. Readers may ignore what they do not know.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -48,15 +50,15 @@ pub enum Event {
     TestStarted {
         /// The kernel, as the user named it.
         spec: String,
-        /// The test's name, as its binary lists it.
-        test: String,
+        /// The test.
+        test: TestId,
     },
     /// A test did not pass, and is run again on a fresh machine.
     TestRetried {
         /// The kernel, as the user named it.
         spec: String,
-        /// The test's name, as its binary lists it.
-        test: String,
+        /// The test.
+        test: TestId,
         /// How it went this time.
         attempt: Attempt,
     },
@@ -64,8 +66,8 @@ pub enum Event {
     TestEnded {
         /// The kernel, as the user named it.
         spec: String,
-        /// The test's name, as its binary lists it.
-        test: String,
+        /// The test.
+        test: TestId,
         /// How it went.
         outcome: Outcome,
         /// How long it ran.
@@ -79,8 +81,8 @@ pub enum Event {
     File {
         /// The kernel, as the user named it.
         spec: String,
-        /// The test's name, as its binary lists it.
-        test: String,
+        /// The test.
+        test: TestId,
         /// Path relative to the collected folder, as the guest gave it: not to be trusted.
         path: String,
         /// Its content.

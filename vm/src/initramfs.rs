@@ -1,10 +1,13 @@
 //! The initramfs: the agent as `/init`, the modules it loads, and the two devices it needs before it can mount any.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use cpio::newc::{Builder, ModeFileType, trailer};
+
+use crate::linked::{self, Linked};
 
 /// Bits of a mode (`S_IFMT` and permissions, inode(7)).
 const EXECUTABLE: u32 = 0o755;
@@ -12,10 +15,18 @@ const DEVICE: u32 = 0o600;
 
 /// Why an initramfs could not be made.
 #[derive(Debug, thiserror::Error)]
-#[error("make the initramfs: {what}: {source}")]
-pub struct Error {
-    what: String,
-    source: io::Error,
+pub enum Error {
+    /// A file cannot be read, or is too large.
+    #[error("make the initramfs: {what}: {source}")]
+    File {
+        /// The file.
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// What the agent is linked to is not known.
+    #[error("make the initramfs: {0}")]
+    Agent(#[from] linked::Error),
 }
 
 /// The archive: an uncompressed cpio in the "newc" format, which every kernel takes (kernel documentation,
@@ -24,26 +35,40 @@ pub struct Error {
 /// # Errors
 /// If a file cannot be read.
 pub fn make(agent: &Path, modules: &[PathBuf]) -> Result<Vec<u8>, Error> {
-    let read =
-        |path: &Path| fs::read(path).map_err(|source| Error { what: path.display().to_string(), source });
+    let read = |path: &Path| {
+        fs::read(path).map_err(|source| Error::File { what: path.display().to_string(), source })
+    };
     let mut archive = Vec::new();
-    compose(&mut archive, &read(agent)?, modules, read)?;
+    let libraries = Linked::of(agent)?;
+    let libraries: Vec<&Path> = libraries.iter().flat_map(Linked::files).collect();
+    compose(&mut archive, &read(agent)?, &libraries, modules, read)?;
     Ok(archive)
 }
 
 fn compose(
     archive: &mut Vec<u8>,
     agent: &[u8],
+    libraries: &[&Path],
     modules: &[PathBuf],
     read: impl Fn(&Path) -> Result<Vec<u8>, Error>,
 ) -> Result<(), Error> {
-    let internal = |source| Error { what: "in memory".into(), source };
+    let internal = |source| Error::File { what: "in memory".into(), source };
     add(archive, folder("dev"), &[]).map_err(internal)?;
     // Rust's runtime opens /dev/null for a missing standard stream, the kernel /dev/console for all three;
     // numbers from the kernel's documentation, "Linux allocated devices".
     add(archive, device("dev/null", 1, 3), &[]).map_err(internal)?;
     add(archive, device("dev/console", 5, 1), &[]).map_err(internal)?;
     add(archive, file("init"), agent).map_err(internal)?;
+    let mut made = BTreeSet::from(["dev".to_owned()]);
+    for library in libraries {
+        // The kernel makes no directory by itself.
+        for directory in ancestors(library) {
+            if made.insert(directory.clone()) {
+                add(archive, folder(&directory), &[]).map_err(internal)?;
+            }
+        }
+        add(archive, file(&relative(library)), &read(library)?).map_err(internal)?;
+    }
     if !modules.is_empty() {
         add(archive, folder("modules"), &[]).map_err(internal)?;
     }
@@ -53,6 +78,18 @@ fn compose(
     }
     trailer(archive).map_err(internal)?;
     Ok(())
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix("/").unwrap_or(path).display().to_string()
+}
+
+/// The directories above a file, the outermost first.
+fn ancestors(path: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        path.ancestors().skip(1).map(relative).filter(|name| !name.is_empty()).collect();
+    names.reverse();
+    names
 }
 
 fn add(archive: &mut Vec<u8>, entry: Builder, content: &[u8]) -> io::Result<()> {
@@ -84,8 +121,10 @@ mod tests {
     fn holds_what_the_agent_needs_in_order() {
         let mut archive = Vec::new();
         let modules = [PathBuf::from("/cache/b.ko"), PathBuf::from("/cache/a.ko")];
-        compose(&mut archive, b"agent", &modules, |path| Ok(path.display().to_string().into_bytes()))
-            .unwrap();
+        compose(&mut archive, b"agent", &[Path::new("/lib64/ld.so")], &modules, |path| {
+            Ok(path.display().to_string().into_bytes())
+        })
+        .unwrap();
         let mut names = Vec::new();
         let mut rest = archive.as_slice();
         loop {
@@ -107,6 +146,8 @@ mod tests {
                 "dev/null 20600 3 ",
                 "dev/console 20600 1 ",
                 "init 100755 0 agent",
+                "lib64 40755 0 ",
+                "lib64/ld.so 100755 0 /lib64/ld.so",
                 "modules 40755 0 ",
                 "modules/00-b.ko 100755 0 /cache/b.ko",
                 "modules/01-a.ko 100755 0 /cache/a.ko",

@@ -12,9 +12,13 @@ pub mod console;
 pub mod event;
 pub mod initramfs;
 pub mod kernel;
+pub mod linked;
 pub mod machine;
 pub mod payload;
 pub mod run;
 pub mod saved;
 mod scratch;
 mod store;
+mod test_id;
+
+pub use test_id::TestId;

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use hooklab_protocol::{self as protocol, Aftermath, Exit, Facts, Report};
+use hooklab_vm::TestId;
 use hooklab_vm::event::{Event, Outcome};
 use hooklab_vm::machine::Plan;
 use hooklab_vm::run::{self, Campaign, Isolation, Job};
@@ -61,8 +62,7 @@ impl Guest {
     fn run_asked_for_files(&self, limit: Duration, collect: bool) -> Told {
         let campaign = Campaign {
             payload: &[0; 1024],
-            binary: "guest".into(),
-            tests: vec!["a".into(), "b".into()],
+            tests: ["a", "b"].map(|name| TestId { binary: "guest".into(), name: name.into() }).to_vec(),
             env: Vec::new(),
             collect: collect.then(|| "workspace".into()),
             check: true,
@@ -97,7 +97,7 @@ impl Told {
     fn results(&self) -> Vec<(&str, Outcome, &str)> {
         let result = |event| match event {
             &Event::TestEnded { ref test, outcome, ref message, .. } => {
-                Some((test.as_str(), outcome, message.as_deref().unwrap_or_default()))
+                Some((test.name.as_str(), outcome, message.as_deref().unwrap_or_default()))
             }
             _ => None,
         };

@@ -1,52 +1,43 @@
-//! hooklab's command line: `cargo xtask COMMAND`.
-
-#[macro_use]
-mod print;
+//! The chores of this repository: `cargo xtask COMMAND`.
 
 mod build;
-mod cargo;
+mod checkout;
 mod cli;
 mod commands;
-mod ecli;
-mod exit;
-mod lab;
-mod report;
+mod page;
+mod programs;
+mod rust;
 mod selection;
-mod setup;
-mod shard;
+mod snapshots;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use hooklab::commands::unless_interrupted;
+use hooklab::exit::Exit;
+use hooklab::lab::Lab;
 
+use crate::checkout::Checkout;
 use crate::cli::{Cli, Command};
-use crate::exit::Exit;
-use crate::lab::Lab;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = Lab::find().and_then(|lab| run(&lab, cli.command));
-    exit::code(done.unwrap_or_else(|error| Exit::from_error(&error)))
+    run(&cli.command).unwrap_or_else(|error| Exit::from_error(&error)).into()
 }
 
-fn run(lab: &Lab, command: Command) -> Result<Exit> {
+fn run(command: &Command) -> Result<Exit> {
+    let checkout = Checkout::find()?;
+    let lab = Lab::open(checkout.project(), &checkout.work(), Box::new(checkout.clone()))?;
     let done = match command {
-        Command::VmTest(command) => command.run(lab),
-        Command::Test(command) => command.run(lab),
-        Command::Setup(command) => command.run(lab),
-        Command::Build(command) => command.run(lab),
-        Command::Package(command) => command.run(lab),
-        Command::Run(command) => command.run(lab),
-        Command::Kernels(command) => command.run(lab),
-        Command::Shell(command) => command.run(lab),
-        Command::Bench(command) => command.run(lab),
-        Command::Soak(command) => command.run(lab),
-        Command::Report(command) => command.run(lab),
+        Command::VmTest(command) => command.run(&checkout, &lab),
+        Command::Test(command) => command.run(&checkout, &lab),
+        Command::Setup(command) => command.run(&lab),
+        Command::Build(command) => command.run(&checkout, &lab),
+        Command::Bench(command) => command.run(&lab),
+        Command::Soak(command) => command.run(&checkout, &lab),
+        Command::Doc(command) => command.run(&checkout),
+        Command::Common(command) => command.run(&lab),
     };
-    // What an interrupt made fail is no failure of its own.
-    if done.is_err() {
-        lab.check_interrupt()?;
-    }
-    done
+    unless_interrupted(&lab, done)
 }

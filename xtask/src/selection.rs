@@ -1,92 +1,76 @@
 //! Which tests run: what their names say, and what the user asked for.
 
+use hooklab::naming::{Name, Naming};
+use hooklab_vm::TestId;
 use hooklab_vm::binary::Test;
 
-use crate::cli::{Language, ProgramOptions};
+use crate::programs::{Language, ProgramOptions};
 
-/// What the name of a guest test says. A test that is one loader's ends in a case that rstest names
-/// `case_1_LOADER_on_PROGRAM`, or `case_1_LOADER` where the program is not one of the matrix.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Name {
-    /// The name without the case.
-    pub(crate) base: String,
-    /// The loader, if the test is one loader's.
-    pub(crate) loader: Option<String>,
-    /// The program, likewise.
-    pub(crate) program: Option<String>,
+/// The tests of a binary, and how their names are read.
+#[derive(Debug, Clone)]
+pub(crate) struct Selection {
+    pub(crate) tests: Vec<Test>,
+    naming: Naming,
 }
 
-impl Name {
-    /// The language of the program that the test takes. What does not say so takes programs in C.
-    fn language(&self) -> Language {
-        match &self.program {
-            Some(program) if program.ends_with("-rust") => Language::Rust,
-            _ => Language::C,
-        }
+impl Selection {
+    pub(crate) fn new(tests: Vec<Test>, naming: Naming) -> Self {
+        Self { tests, naming }
     }
 
-    /// Takes a name apart.
-    pub(crate) fn parse(name: &str) -> Self {
-        let plain = || Self { base: name.to_owned(), loader: None, program: None };
-        let Some((base, case)) = name.rsplit_once("::case_") else { return plain() };
-        let label = case.trim_start_matches(|character: char| character.is_ascii_digit());
-        let Some(label) = label.strip_prefix('_') else { return plain() };
-        let dashed = |word: &str| Some(word.replace('_', "-"));
-        let (loader, program) = match label.split_once("_on_") {
-            Some((loader, program)) => (dashed(loader), dashed(program)),
-            None => (dashed(label), None),
+    fn name(&self, test: &Test) -> Name {
+        self.naming.read(&id(test))
+    }
+
+    /// The tests that the filters, loaders and programs leave; none of these leave all. With loaders, tests that are
+    /// not one loader's own are left out.
+    pub(crate) fn select(&mut self, filters: &[String], loaders: &[String], programs: &ProgramOptions) {
+        let wanted = |test: &Test| {
+            let name = self.name(test);
+            let shown = name.to_string();
+            (filters.is_empty() || filters.iter().any(|f| test.name.contains(f) || shown.contains(f)))
+                && programs.wants(language(&name))
+                && (loaders.is_empty() || name.loader.is_some_and(|loader| loaders.contains(&loader)))
         };
-        Self { base: base.to_owned(), loader, program }
+        self.tests = self.tests.iter().filter(|test| wanted(test)).cloned().collect();
+    }
+
+    /// Leaves out this loader's tests.
+    pub(crate) fn leave_out(&mut self, loader: &str) {
+        let others = |test: &&Test| self.name(test).loader.as_deref() != Some(loader);
+        self.tests = self.tests.iter().filter(others).cloned().collect();
+    }
+
+    /// The loaders that have tests.
+    pub(crate) fn loaders(&self) -> Vec<String> {
+        let mut loaders: Vec<String> = self.tests.iter().filter_map(|test| self.name(test).loader).collect();
+        loaders.sort();
+        loaders.dedup();
+        loaders
+    }
+
+    /// Whether any of the tests may need one of these loaders: it is theirs, or they do not say whose they are.
+    pub(crate) fn need(&self, loaders: &[&str]) -> bool {
+        self.tests.iter().any(|test| self.name(test).loader.is_none_or(|loader| loaders.contains(&&*loader)))
+    }
+
+    /// The tests' names, for a person.
+    pub(crate) fn titles(&self) -> impl Iterator<Item = (String, bool)> + '_ {
+        self.tests.iter().map(|test| (self.name(test).to_string(), test.ignored))
     }
 }
 
-impl std::fmt::Display for Name {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (&self.loader, &self.program) {
-            (Some(loader), Some(program)) => write!(f, "{} [{loader} {program}]", self.base),
-            (Some(loader), None) => write!(f, "{} [{loader}]", self.base),
-            _ => f.write_str(&self.base),
-        }
+/// A test of the one binary of a run.
+pub(crate) fn id(test: &Test) -> TestId {
+    TestId { binary: crate::build::TEST_BINARY.into(), name: test.name.clone() }
+}
+
+/// The language of the program that a test takes. What does not say so takes programs in C.
+fn language(name: &Name) -> Language {
+    match &name.program {
+        Some(program) if program.ends_with("-rust") => Language::Rust,
+        _ => Language::C,
     }
-}
-
-/// The tests that the filters, loaders and programs leave; none of these leave all. With loaders, tests that are not
-/// one loader's own are left out.
-pub(crate) fn select(
-    tests: Vec<Test>,
-    filters: &[String],
-    loaders: &[String],
-    programs: &ProgramOptions,
-) -> Vec<Test> {
-    let wanted = |test: &Test| {
-        let name = Name::parse(&test.name);
-        let shown = name.to_string();
-        (filters.is_empty() || filters.iter().any(|f| test.name.contains(f) || shown.contains(f)))
-            && programs.wants(name.language())
-            && (loaders.is_empty() || name.loader.is_some_and(|loader| loaders.contains(&loader)))
-    };
-    tests.into_iter().filter(wanted).collect()
-}
-
-/// The tests that are not this loader's.
-pub(crate) fn without(tests: Vec<Test>, loader: &str) -> Vec<Test> {
-    let is_its = |test: &Test| Name::parse(&test.name).loader.as_deref() == Some(loader);
-    tests.into_iter().filter(|test| !is_its(test)).collect()
-}
-
-/// The loaders that have tests.
-pub(crate) fn loaders(tests: &[Test]) -> Vec<String> {
-    let mut loaders: Vec<String> = tests.iter().filter_map(|test| Name::parse(&test.name).loader).collect();
-    loaders.sort();
-    loaders.dedup();
-    loaders
-}
-
-/// Whether any of the tests may need one of these loaders: it is theirs, or they do not say whose they are.
-pub(crate) fn need(tests: &[Test], loaders: &[&str]) -> bool {
-    let may_need =
-        |test: &Test| Name::parse(&test.name).loader.is_none_or(|loader| loaders.contains(&&*loader));
-    tests.iter().any(may_need)
 }
 
 #[cfg(test)]
@@ -97,15 +81,8 @@ mod tests {
         names.iter().map(|name| Test { name: (*name).to_owned(), ignored: false }).collect()
     }
 
-    #[test]
-    fn a_case_names_loader_and_program() {
-        let name = Name::parse("filter::one_pid::case_2_libbpf_on_minimal_c");
-        assert_eq!(name.base, "filter::one_pid");
-        assert_eq!(name.loader.as_deref(), Some("libbpf"));
-        assert_eq!(name.program.as_deref(), Some("minimal-c"));
-        assert_eq!(name.to_string(), "filter::one_pid [libbpf minimal-c]");
-        assert_eq!(Name::parse("errors::no_tracefs::case_1_aya").to_string(), "errors::no_tracefs [aya]");
-        assert_eq!(Name::parse("both::attached").to_string(), "both::attached");
+    fn cases(tests: Vec<Test>) -> Selection {
+        Selection::new(tests, Naming::Cases)
     }
 
     #[test]
@@ -114,8 +91,9 @@ mod tests {
         let pick = |filters: &[&str], loaders: &[&str]| {
             let all = ProgramOptions::default();
             let owned = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
-            let left = select(tests.clone(), &owned(filters), &owned(loaders), &all);
-            left.into_iter().map(|test| test.name).collect::<Vec<_>>()
+            let mut left = cases(tests.clone());
+            left.select(&owned(filters), &owned(loaders), &all);
+            left.tests.into_iter().map(|test| test.name).collect::<Vec<_>>()
         };
         assert_eq!(pick(&[], &[]).len(), 3);
         assert_eq!(pick(&["a::"], &["aya"]), ["a::x::case_1_aya_on_c"]);
@@ -127,15 +105,21 @@ mod tests {
     #[test]
     fn a_loader_that_is_not_there_takes_its_tests_alone_with_it() {
         let tests = named(&["a::x::case_1_aya_on_c", "a::x::case_2_ecli_on_c", "b::case_1_ecli", "ecli::x"]);
-        let left = without(tests, "ecli");
-        assert_eq!(left, named(&["a::x::case_1_aya_on_c", "ecli::x"]));
+        let mut left = cases(tests.clone());
+        left.leave_out("ecli");
+        assert_eq!(left.tests, named(&["a::x::case_1_aya_on_c", "ecli::x"]));
+        // Of other people's tests none is ours to leave out.
+        let mut foreign = Selection::new(tests.clone(), Naming::Plain);
+        foreign.leave_out("ecli");
+        assert_eq!((foreign.tests.len(), foreign.loaders().len()), (tests.len(), 0));
     }
 
     #[test]
     fn what_no_test_needs_is_known() {
-        assert!(!need(&named(&["a::case_1_aya_on_c", "b::case_2_libbpf"]), &["eunomia", "ecli"]));
-        assert!(need(&named(&["a::case_1_aya_on_c", "b::case_2_ecli"]), &["eunomia", "ecli"]));
-        assert!(need(&named(&["a::case_1_aya_on_c", "somebody_s_own"]), &["eunomia", "ecli"]));
+        let need = |names: &[&str]| cases(named(names)).need(&["eunomia", "ecli"]);
+        assert!(!need(&["a::case_1_aya_on_c", "b::case_2_libbpf"]));
+        assert!(need(&["a::case_1_aya_on_c", "b::case_2_ecli"]));
+        assert!(need(&["a::case_1_aya_on_c", "somebody_s_own"]));
     }
 
     #[test]
@@ -144,7 +128,9 @@ mod tests {
             named(&["a::case_1_aya_on_minimal_c", "a::case_2_aya_on_minimal_rust", "b::case_1_aya", "c"]);
         let count = |programs: &[Language]| {
             let programs = ProgramOptions { programs: programs.to_vec() };
-            select(tests.clone(), &[], &[], &programs).len()
+            let mut left = cases(tests.clone());
+            left.select(&[], &[], &programs);
+            left.tests.len()
         };
         assert_eq!((count(&[Language::C]), count(&[Language::Rust]), count(&[])), (3, 1, 4));
     }

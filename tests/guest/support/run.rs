@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use hooklab_types::loader;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -121,17 +122,14 @@ pub(crate) fn refusal_of(command: Command) -> String {
 }
 
 /// Reads the line that says that the programs are live.
-fn attached_programs(line: &str, loader: &str) -> Vec<Program> {
-    let event: serde_json::Value = serde_json::from_str(line).expect("the loader prints one line of JSON");
-    assert_eq!(event["event"], "attached", "{line}");
-    assert_eq!(event["loader"], loader, "{line}");
-    let text = |value: &serde_json::Value| value.as_str().expect("a string").to_owned();
-    let programs = event["programs"].as_array().expect("a list").iter();
-    programs
-        .map(|program| {
-            assert!(program["id"].as_u64() > Some(0), "{line}");
-            Program { name: text(&program["name"]), attach: text(&program["attach"]) }
-        })
+fn attached_programs(line: &str, name: &str) -> Vec<Program> {
+    let attached: loader::Attached = serde_json::from_str(line).expect("the loader prints one line of JSON");
+    assert_eq!(attached.loader, name, "{line}");
+    assert!(attached.programs.iter().all(|program| program.id > 0), "{line}");
+    attached
+        .programs
+        .into_iter()
+        .map(|loader::Program { name, attach, .. }| Program { name, attach })
         .collect()
 }
 

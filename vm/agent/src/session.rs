@@ -7,12 +7,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use hooklab_protocol::{
-    self as protocol, Aftermath, Facts, PAYLOAD_VARIABLE, Place, Report, Request, Run, Wake,
+    self as protocol, Aftermath, Facts, PAYLOAD_VARIABLE, Place, ROOT_DIRECTORY, Report, Request, Run, Wake,
 };
 
 use crate::Error;
 use crate::collect::Collector;
 use crate::facts;
+use crate::libraries;
 use crate::process::Processes;
 use crate::room::Room;
 use crate::wake;
@@ -144,6 +145,9 @@ impl<R: Read, W: Write> Session<R, W> {
         match (place, &self.window) {
             (Place::Window, Some(window)) => unpack(window.content(bytes), &self.folder)?,
             _ => unpack((&mut self.from).take(bytes), &self.folder)?,
+        }
+        if let Scope::Machine = self.scope {
+            libraries::link_into_root(&self.folder.join(ROOT_DIRECTORY), Path::new("/"))?;
         }
         self.room = matches!(self.scope, Scope::Machine).then(Room::now);
         self.report(&Report::Loaded)

@@ -34,6 +34,10 @@ pub const SETTLE_MS: u64 = 3000;
 /// Modification time, in seconds since the epoch, of every file in a payload: what is younger was made by a test.
 pub const PAYLOAD_MTIME: u64 = 1;
 
+/// Directory of a payload whose files are wanted at the same paths below `/`, where there is nothing yet: dynamic
+/// linkers and libraries.
+pub const ROOT_DIRECTORY: &str = "root";
+
 /// Environment variable that tells a test where the payload was unpacked.
 pub const PAYLOAD_VARIABLE: &str = "HOOKLAB_PAYLOAD";
 

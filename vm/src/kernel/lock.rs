@@ -1,12 +1,12 @@
 //! `kernels.lock`: for each spec the exact packages, so that all machines test the same kernels.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::document::Document;
 use super::error::Error;
 use super::hash::hex;
 use super::series::Archive;
@@ -148,12 +148,9 @@ impl Lock {
     ///
     /// # Errors
     /// The file cannot be read or understood.
-    pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lock::new(Vec::new())),
-            Err(error) => return Err(Error::io("read", path)(error)),
-        };
+    pub fn read(document: &Document) -> Result<Self, Error> {
+        let path = document.path();
+        let Some(text) = document.read()? else { return Ok(Lock::new(Vec::new())) };
         let malformed = |reason: String| Error::Malformed {
             path: path.to_owned(),
             reason: format!("{reason}; `cargo xtask kernels lock` makes a new one once the file is deleted"),
@@ -225,7 +222,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kernels.lock");
         lock.write(&path).unwrap();
-        Lock::read(&path)
+        Lock::read(&Document::File(path))
     }
 
     #[test]
@@ -236,7 +233,7 @@ mod tests {
 
     #[test]
     fn no_lock_is_an_empty_lock() {
-        assert!(Lock::read(Path::new("/nonexistent/kernels.lock")).unwrap().kernels.is_empty());
+        assert!(Lock::read(&Document::File("/nonexistent/kernels.lock".into())).unwrap().kernels.is_empty());
     }
 
     #[test]

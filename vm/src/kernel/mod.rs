@@ -8,6 +8,7 @@ mod command;
 mod config;
 mod deb;
 mod debian;
+mod document;
 mod download;
 mod error;
 mod fetch;
@@ -36,6 +37,7 @@ use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 
+pub use document::{CATALOG, Document, PINS};
 pub use error::Error;
 pub use lock::{Lock, Package, Pin, Role};
 pub use relock::{Change, Standing, Verdict};
@@ -136,16 +138,15 @@ pub struct Pruned {
 }
 
 impl Kernels {
-    /// Reads `kernels.toml` and `kernels.lock` in `vm_dir`. `cache` need not exist; nothing is written to it here.
+    /// Reads the catalog and the pins. `cache` need not exist; nothing is written to it here.
     ///
     /// # Errors
-    /// One of the two files cannot be read or understood; a lock that is not there is empty.
-    pub fn open(vm_dir: &Path, cache: &Path, options: Options) -> Result<Self, Error> {
-        let lock_path = vm_dir.join("kernels.lock");
+    /// One of the two cannot be read or understood; a file of pins that is not there is empty.
+    pub fn open(catalog: &Document, pins: &Document, cache: &Path, options: Options) -> Result<Self, Error> {
         Ok(Kernels {
-            catalog: Catalog::read(&vm_dir.join("kernels.toml"))?,
-            lock: Lock::read(&lock_path)?,
-            lock_path,
+            catalog: Catalog::read(catalog)?,
+            lock: Lock::read(pins)?,
+            lock_path: pins.path().to_owned(),
             cache: cache.to_owned(),
             options,
             warned: AtomicBool::new(false),

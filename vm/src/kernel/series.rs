@@ -1,10 +1,8 @@
 //! `kernels.toml`: the series that the lab supports, and the Debian suites to look in.
 
-use std::fs;
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
+use super::document::Document;
 use super::error::Error;
 use super::spec::{Series, Spec};
 
@@ -61,12 +59,14 @@ pub enum Archive {
 }
 
 impl Catalog {
-    /// Reads `kernels.toml`.
+    /// Reads a catalog.
     ///
     /// # Errors
     /// The file is not there or cannot be understood.
-    pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    pub fn read(document: &Document) -> Result<Self, Error> {
+        let path = document.path();
+        let missing = || Error::io("read", path)(std::io::ErrorKind::NotFound.into());
+        let text = document.read()?.ok_or_else(missing)?;
         let malformed = |reason: String| Error::Malformed { path: path.to_owned(), reason };
         let catalog: Catalog = toml::from_str(&text).map_err(|error| malformed(error.to_string()))?;
         for (index, series) in catalog.series.iter().enumerate() {
@@ -108,12 +108,10 @@ impl Debian {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::CATALOG;
 
     fn read(text: &str) -> Result<Catalog, Error> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("kernels.toml");
-        fs::write(&path, text).unwrap();
-        Catalog::read(&path)
+        Catalog::read(&Document::Text { path: "kernels.toml".into(), text: text.to_owned() })
     }
 
     const DEBIAN: &str =
@@ -121,8 +119,7 @@ mod tests {
 
     #[test]
     fn the_repository_s_own_file_is_sound() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels.toml");
-        let catalog = Catalog::read(&path).unwrap();
+        let catalog = read(CATALOG).unwrap();
         let defaults: Vec<_> = catalog.series.iter().filter(|series| series.default).collect();
         assert!(defaults.iter().any(|series| series.lts), "no LTS series by default");
         assert_eq!(

@@ -104,7 +104,9 @@ impl Lab {
         let mirror = Some(format!("file:{}", self.root.path().join("mirror").display()));
         let mut options = Options { mirror, ..Options::default() };
         change(&mut options);
-        Kernels::open(&vm, &self.root.path().join("cache"), options).unwrap()
+        let file = |name| Document::File(vm.join(name));
+        let (catalog, pins) = (file("kernels.toml"), file("kernels.lock"));
+        Kernels::open(&catalog, &pins, &self.root.path().join("cache"), options).unwrap()
     }
 
     fn obtain(&self, spec: &str) -> Result<Kernel, Error> {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use self::machines::Machines;
 use self::ration::Ration;
 use self::runner::Runner;
+use crate::TestId;
 use crate::accel::Probe;
 use crate::event::{Event, Observer};
 use crate::machine::{Death, Halt, Machine, Plan};
@@ -51,10 +52,8 @@ pub struct Job<'a> {
 pub struct Campaign<'a> {
     /// The archive.
     pub payload: &'a [u8],
-    /// The libtest binary, relative to the payload.
-    pub binary: String,
-    /// Names of the tests, as the binary lists them.
-    pub tests: Vec<String>,
+    /// The tests, those of a binary one after the other.
+    pub tests: Vec<TestId>,
     /// Environment of the tests; `{payload}` in a value stands for the folder of the payload.
     pub env: Vec<(String, String)>,
     /// Folder in the payload from which new and changed files come back.
@@ -143,7 +142,7 @@ struct Kernel<'a> {
 
 /// How far a kernel's tests are.
 struct Work {
-    left: VecDeque<String>,
+    left: VecDeque<TestId>,
     /// When the first machine began.
     begun: Option<Instant>,
     /// Machines so far.
@@ -231,14 +230,17 @@ impl<'a> Kernel<'a> {
     }
 
     /// The next tests for a machine: fewer at a time towards the end.
-    fn take(&self, run: &Run<'_>) -> VecDeque<String> {
+    fn take(&self, run: &Run<'_>) -> VecDeque<TestId> {
         let mut work = self.work();
         if run.is_over() || work.error.is_some() {
             return VecDeque::new();
         }
         let size = (work.left.len() / (2 * run.campaign.machines)).clamp(1, BATCH);
         let size = if run.campaign.isolation == Isolation::Single { 1 } else { size };
-        let size = size.min(work.left.len());
+        // A request is for one binary.
+        let first = work.left.front().map(|test| test.binary.clone());
+        let same = work.left.iter().take_while(|test| Some(&test.binary) == first.as_ref()).count();
+        let size = size.min(same);
         work.left.drain(..size).collect()
     }
 

@@ -12,6 +12,7 @@ use super::aftermath::weigh;
 use super::judge::judge;
 use super::machines::Up;
 use super::{Isolation, Kernel, Run, ration};
+use crate::TestId;
 use crate::event::{Attempt, Event, Outcome};
 use crate::machine::{Death, Machine, create_log};
 
@@ -38,7 +39,7 @@ pub(super) struct Runner<'a> {
     kernel: &'a Kernel<'a>,
     log: PathBuf,
     /// What it has taken and not yet done.
-    batch: VecDeque<String>,
+    batch: VecDeque<TestId>,
     /// Tests that have ended here, each time that they were run.
     ended: usize,
     /// How it went before with the first test of the batch.
@@ -119,8 +120,8 @@ impl<'a> Runner<'a> {
     fn request(&self) -> protocol::Run {
         let campaign = self.run.campaign;
         protocol::Run {
-            binary: campaign.binary.clone(),
-            tests: self.batch.iter().cloned().collect(),
+            binary: self.batch.front().map(|test| test.binary.clone()).unwrap_or_default(),
+            tests: self.batch.iter().map(|test| test.name.clone()).collect(),
             timeout_ms: u64::try_from(campaign.timeout.as_millis()).unwrap_or(u64::MAX),
             env: campaign.env.clone(),
             collect: campaign.collect.clone(),
@@ -132,7 +133,7 @@ impl<'a> Runner<'a> {
     /// whether the machine is fit for more tests.
     fn follow(&mut self, machine: &mut Machine) -> Result<bool, Death> {
         let timeout = self.run.campaign.timeout;
-        let mut running: Option<(String, Instant)> = None;
+        let mut running: Option<(TestId, Instant)> = None;
         let (mut settling, mut late) = (false, 0);
         // To begin with a test, and to say that all are done, takes the agent less than a test may.
         let patience = timeout + AGENT_PATIENCE;
@@ -146,7 +147,10 @@ impl<'a> Runner<'a> {
             }
             let spec = || self.kernel.job.spec.clone();
             match machine.next(left.max(Duration::from_millis(1))) {
-                Ok(Report::Started { test }) if running.is_none() && self.batch.front() == Some(&test) => {
+                Ok(Report::Started { test })
+                    if running.is_none()
+                        && let Some(test) = self.batch.front().filter(|next| next.name == test).cloned() =>
+                {
                     self.run.observer.notify(Event::TestStarted { spec: spec(), test: test.clone() });
                     running = Some((test, Instant::now()));
                     settling = false;
@@ -157,7 +161,7 @@ impl<'a> Runner<'a> {
                     deadline = deadline.max(Instant::now() + SETTLE_PATIENCE);
                 }
                 Ok(Report::Ended { test, exit, micros, output, aftermath })
-                    if running.as_ref().is_some_and(|(name, _)| *name == test) =>
+                    if running.as_ref().is_some_and(|(running, _)| running.name == test) =>
                 {
                     let took = running.take().map(|(_, begin)| begin.elapsed()).unwrap_or_default();
                     deadline = Instant::now() + patience;
@@ -188,7 +192,7 @@ impl<'a> Runner<'a> {
     }
 
     /// The machine died: the test that was running, if any, is what it died of.
-    fn blame(&mut self, running: Option<&(String, Instant)>, death: Death) -> Death {
+    fn blame(&mut self, running: Option<&(TestId, Instant)>, death: Death) -> Death {
         if let Some((_, begin)) = running
             && death != Death::Cancelled
         {

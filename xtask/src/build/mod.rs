@@ -8,20 +8,22 @@ mod rust;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use hooklab::compile;
+use hooklab::ecli::Ecli;
+use hooklab::guest_half::GuestPrograms;
+use hooklab::lab::Lab;
 use hooklab_vm::event::Observer;
 use hooklab_vm::payload;
 
-use crate::ecli::Ecli;
-use crate::lab::Lab;
-use crate::setup::rust::RustForBpf;
+use crate::checkout::Checkout;
+use crate::rust::RustForBpf;
 
-pub(crate) use binaries::EUNOMIA;
-pub(crate) use packages::{Refused, package};
+pub(crate) use binaries::build_packager;
 
 /// Where the guest-test binary is in the payload.
 pub(crate) const TEST_BINARY: &str = "guest";
 
-/// The folder of the payload that stands for the checkout: snapshots are found, and written, below it.
+/// The directory of the payload that stands for the checkout: snapshots are found, and written, below it.
 pub(crate) const WORKSPACE: &str = "workspace";
 
 /// Where the guest tests' snapshots are, below the checkout.
@@ -33,22 +35,20 @@ pub(crate) struct Artifacts {
     pub(crate) tests: PathBuf,
     /// Tests that misbehave, for the tests of the command line.
     pub(crate) specimens: PathBuf,
-    /// The binary that shows what one program does.
-    pub(crate) demo: PathBuf,
-    /// The agent.
-    pub(crate) agent: PathBuf,
-    /// The loader and the tests' helpers.
-    pub(crate) programs: Vec<PathBuf>,
+    /// The agent, the loaders, and what shows what one program does.
+    pub(crate) guest: GuestPrograms,
+    /// The tests' helper.
+    pub(crate) actor: PathBuf,
     /// The eBPF objects.
     pub(crate) objects: Vec<PathBuf>,
-    /// The packages: each in a folder named after its program.
+    /// The packages: each in a directory named after its program.
     pub(crate) packages: Vec<PathBuf>,
 }
 
 impl Artifacts {
-    /// Keeps a program out of the payload, which every guest takes in.
-    pub(crate) fn leave_out(&mut self, program: &str) {
-        self.programs.retain(|path| path.file_name().is_none_or(|name| name != program));
+    /// Keeps a loader out of the payload, which every guest takes in.
+    pub(crate) fn leave_out(&mut self, loader: &str) {
+        self.guest.loaders.retain(|(name, _)| name != loader);
     }
 }
 
@@ -62,43 +62,50 @@ pub(crate) struct Programs {
 }
 
 /// Builds everything; what has not changed is not built again.
-pub(crate) fn build(lab: &Lab, programs: &Programs, observer: &dyn Observer) -> Result<Artifacts> {
+pub(crate) fn build(
+    checkout: &Checkout,
+    lab: &Lab,
+    programs: &Programs,
+    observer: &dyn Observer,
+) -> Result<Artifacts> {
     // The two have nothing in common but the processor.
     let (binaries, in_rust) = std::thread::scope(|scope| {
-        let in_rust = scope.spawn(|| programs.rust.as_ref().map(|rust| rust::build(lab, rust, observer)));
-        (binaries::build(lab, observer), in_rust.join())
+        let in_rust =
+            scope.spawn(|| programs.rust.as_ref().map(|rust| rust::build(checkout, lab, rust, observer)));
+        (binaries::build(checkout, lab, observer), in_rust.join())
     });
     lab.check_interrupt()?;
     let binaries = binaries?;
     let mut objects = Vec::new();
     if programs.c {
-        objects = objects::build(lab, &binaries.packager.libbpf_sys, observer)?;
+        objects = objects::build(checkout, lab, &compile::headers(lab, &binaries.packager)?, observer)?;
         lab.check_interrupt()?;
     }
-    let packages = packages::build(lab, &binaries.packager.binary, &objects, observer)?;
+    let packages = packages::build(checkout, &binaries.packager, &objects, observer)?;
     match in_rust {
         Ok(built) => objects.extend(built.transpose()?.unwrap_or_default()),
         Err(panic) => std::panic::resume_unwind(panic),
     }
     lab.check_interrupt()?;
-    let binaries::Binaries { tests, specimens, demo, agent, programs, .. } = binaries;
-    Ok(Artifacts { tests, specimens, demo, agent, programs, objects, packages })
+    let binaries::Binaries { tests, guest, actor, specimens, .. } = binaries;
+    Ok(Artifacts { tests, specimens, guest, actor, objects, packages })
 }
 
 /// The archive with all that a guest runs, upstream's `ecli` among it where there is one to be run.
-pub(crate) fn pack(lab: &Lab, artifacts: &Artifacts, ecli: Option<&Ecli>) -> Result<Vec<u8>> {
+pub(crate) fn pack(checkout: &Checkout, artifacts: &Artifacts, ecli: Option<&Ecli>) -> Result<Vec<u8>> {
     let mut archive = payload::Builder::default();
-    let mut add = |folder: &str, path: &Path| {
+    let mut add = |directory: &str, path: &Path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        archive.add(&format!("{folder}/{name}"), path).context("failed to pack the payload")
+        archive.add(&format!("{directory}/{name}"), path).context("failed to pack the payload")
     };
-    for program in &artifacts.programs {
-        add("bin", program)?;
+    add("bin", &artifacts.actor)?;
+    for (_, loader) in &artifacts.guest.loaders {
+        add("bin", loader)?;
     }
     for object in &artifacts.objects {
         add("objects", object)?;
     }
-    for snapshot in files(&lab.root.join(SNAPSHOTS), "snap")? {
+    for snapshot in files(&checkout.root.join(SNAPSHOTS), "snap")? {
         add(&format!("{WORKSPACE}/{SNAPSHOTS}"), &snapshot)?;
     }
     for package in &artifacts.packages {
@@ -108,16 +115,16 @@ pub(crate) fn pack(lab: &Lab, artifacts: &Artifacts, ecli: Option<&Ecli>) -> Res
             .context("failed to pack the payload")?;
     }
     ecli.map_or(Ok(()), |ecli| ecli.pack(&mut archive))?;
-    archive.add(TEST_BINARY, &artifacts.tests).context("failed to pack the payload")?;
+    archive.add_program(TEST_BINARY, &artifacts.tests).context("failed to pack the payload")?;
     archive.finish().context("failed to pack the payload")
 }
 
-/// The files with that extension in `folder`, sorted; none where the folder is not there.
-fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(folder) {
+/// The files with that extension in `directory`, sorted; none where the directory is not there.
+fn files(directory: &Path, extension: &str) -> Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).with_context(|| format!("failed to read {}", folder.display())),
+        Err(error) => return Err(error).with_context(|| format!("failed to read {}", directory.display())),
     };
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|found| found == extension));

@@ -4,30 +4,36 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use hooklab::cargo::{self, Artifact};
+use hooklab::lab::Lab;
 use hooklab_vm::event::{Event, Observer};
 use object::build::elf;
 use object::elf::SHT_STRTAB;
 
-use crate::cargo::{self, Artifact};
-use crate::lab::Lab;
-use crate::setup::rust::{RustForBpf, TARGET};
+use crate::checkout::Checkout;
+use crate::rust::{RustForBpf, TARGET};
 
 /// The crate, below the checkout. Each of its programs becomes an object.
 const CRATE: &str = "ebpf/minimal-rust";
 
 /// Builds the objects; cargo knows what has changed.
-pub(super) fn build(lab: &Lab, rust: &RustForBpf, observer: &dyn Observer) -> Result<Vec<PathBuf>> {
-    let folder = lab.scratch().join("objects");
+pub(super) fn build(
+    checkout: &Checkout,
+    lab: &Lab,
+    rust: &RustForBpf,
+    observer: &dyn Observer,
+) -> Result<Vec<PathBuf>> {
+    let folder = checkout.work().join("objects");
     fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
     let mut objects = Vec::new();
     let mut command = rust.cargo();
     command
         .args(["build", "--quiet", "--locked", "--release", cargo::MESSAGES, "--target-dir"])
-        .arg(lab.scratch().join("rust"))
+        .arg(checkout.work().join("rust"))
         .arg("--config")
-        .arg(flags(lab, rust)?)
+        .arg(flags(checkout, rust)?)
         // For its own configuration.
-        .current_dir(lab.root.join(CRATE));
+        .current_dir(checkout.root.join(CRATE));
     let built = cargo::run(lab, command, |Artifact { target, executable, fresh, .. }| {
         if !fresh {
             observer.notify(Event::Step(format!("building the program in Rust: {}", target.name)));
@@ -39,12 +45,12 @@ pub(super) fn build(lab: &Lab, rust: &RustForBpf, observer: &dyn Observer) -> Re
 }
 
 /// Folders are given stand-ins, since debug information carries their names.
-fn flags(lab: &Lab, rust: &RustForBpf) -> Result<String> {
+fn flags(checkout: &Checkout, rust: &RustForBpf) -> Result<String> {
     let home =
         std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(dirs::home_dir()?.join(".cargo")));
     let home = home.context("failed to find cargo's folder: set HOME or CARGO_HOME")?;
     let folders =
-        [(rust.library(), "library"), (home.join("registry/src"), "registry"), (lab.root.clone(), ".")];
+        [(rust.library(), "library"), (home.join("registry/src"), "registry"), (checkout.root.clone(), ".")];
     let flags = folders.map(|(folder, name)| format!("--remap-path-prefix={}={name}", folder.display()));
     Ok(format!("target.{TARGET}.rustflags={flags:?}"))
 }

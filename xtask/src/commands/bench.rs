@@ -5,18 +5,17 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
+use hooklab::commands::virtme;
+use hooklab::exit::{Exit, UsageError};
+use hooklab::kernels::{self, failed_to};
+use hooklab::lab::Lab;
+use hooklab::options::{KernelOptions, SetupOptions};
+use hooklab::setup::{self, Purpose};
+use hooklab::{guests, out, report, values};
 use hooklab_vm::compose::MEMORY_MIB;
-use hooklab_vm::kernel::Source;
+use hooklab_vm::kernel::{Source, Spec};
 use serde::Deserialize;
-
-use super::shell::virtme;
-use super::{accelerate, failed_to, open_kernels};
-use crate::build::{self, Programs};
-use crate::cli::Bench;
-use crate::exit::{Exit, UsageError};
-use crate::lab::Lab;
-use crate::report;
-use crate::setup::{self, Purpose};
 
 /// One test of one loader: what a kernel costs before any is added.
 const ONE_TEST: &str = "filter::one_pid [libbpf minimal-c]";
@@ -65,13 +64,28 @@ struct Round {
     unchecked: Run,
 }
 
+/// Measure the lab against plain virtme-ng, as ratios within one run
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// The kernel to measure with
+    #[arg(short, long, value_name = "SPEC", default_value = "6.12", value_parser = values::spec)]
+    pub(crate) kernel: Spec,
+    /// How often each is run, alternating; medians are reported
+    #[arg(short, long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=99))]
+    pub(crate) runs: u16,
+    #[command(flatten)]
+    pub(crate) kernel_options: KernelOptions,
+    #[command(flatten)]
+    pub(crate) setup: SetupOptions,
+}
+
 impl Bench {
     /// Measures, and prints medians and ratios.
     pub(crate) fn run(&self, lab: &Lab) -> Result<Exit> {
-        let live = report::live(false);
+        let live = report::steps();
         let observer = live.as_ref();
-        setup::ensure(lab, Purpose::Shell, &self.setup, observer)?;
-        let kernel = open_kernels(lab, &self.kernel_options)?.obtain(&self.kernel, observer);
+        setup::ensure(lab, &[Purpose::Compile, Purpose::Shell], &self.setup, observer)?;
+        let kernel = kernels::open(lab, &self.kernel_options)?.obtain(&self.kernel, observer);
         let kernel = kernel.map_err(failed_to)?;
         let Source::Image { image, .. } = &kernel.source else {
             return Err(
@@ -79,9 +93,9 @@ impl Bench {
             );
         };
         let tools = setup::tools(lab)?;
-        let agent = build::build(lab, &Programs::default(), observer)?.agent;
+        let agent = lab.guest_half.programs(lab, observer)?.agent;
         let choice = hooklab_vm::accel::Choice::Auto;
-        let accelerator = accelerate::settle(lab, choice, &tools, &kernel, &agent, observer)?;
+        let accelerator = guests::settle(lab, choice, &tools, &kernel, &agent, observer)?;
         drop(live);
         // Warms what both sides keep: page cache, composed and saved machines, binaries.
         self.round(lab, 0.0)?;

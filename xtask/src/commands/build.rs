@@ -1,25 +1,41 @@
 //! `cargo xtask build`
 
 use anyhow::Result;
+use clap::Args;
+use hooklab::exit::Exit;
+use hooklab::lab::Lab;
+use hooklab::options::SetupOptions;
+use hooklab::out;
+use hooklab::report;
+use hooklab::setup::{self, Purpose};
 
-use crate::cli::Build;
-use crate::exit::Exit;
-use crate::lab::Lab;
-use crate::setup::{self, Purpose};
-use crate::{build, report};
+use crate::build;
+use crate::checkout::Checkout;
+use crate::programs::ProgramOptions;
+
+/// Build the eBPF objects, the loaders, the agent and the guest tests
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    #[command(flatten)]
+    pub(crate) programs: ProgramOptions,
+    #[command(flatten)]
+    pub(crate) setup: SetupOptions,
+}
 
 impl Build {
     /// Builds what a guest runs, and says where it is.
-    pub(crate) fn run(&self, lab: &Lab) -> Result<Exit> {
-        let reporter = report::live(false);
-        setup::ensure(lab, Purpose::Build, &self.setup, reporter.as_ref())?;
-        let programs = super::programs(lab, &self.programs, &self.setup, reporter.as_ref())?;
-        let artifacts = build::build(lab, &programs, reporter.as_ref())?;
-        let payload = build::pack(lab, &artifacts, None)?;
+    pub(crate) fn run(&self, checkout: &Checkout, lab: &Lab) -> Result<Exit> {
+        let reporter = report::steps();
+        setup::ensure(lab, &[Purpose::Compile], &self.setup, reporter.as_ref())?;
+        let programs = self.programs.ready(lab, &self.setup, reporter.as_ref())?;
+        let artifacts = build::build(checkout, lab, &programs, reporter.as_ref())?;
+        let payload = build::pack(checkout, &artifacts, None)?;
         drop(reporter);
-        let tests = [&artifacts.agent, &artifacts.tests, &artifacts.specimens];
-        for path in artifacts.programs.iter().chain(tests).chain(&artifacts.objects) {
-            out!("{}", path.strip_prefix(&lab.root).unwrap_or(path).display());
+        let guest = &artifacts.guest;
+        let binaries = [&artifacts.actor, &guest.agent, &artifacts.tests, &artifacts.specimens];
+        let loaders = guest.loaders.iter().map(|(_, path)| path);
+        for path in loaders.chain(binaries).chain(&artifacts.objects) {
+            out!("{}", path.strip_prefix(&checkout.root).unwrap_or(path).display());
         }
         out!("payload: {:.1} MiB", payload.len() as f64 / f64::from(1 << 20));
         Ok(Exit::Success)

@@ -1,35 +1,71 @@
 //! `cargo xtask test`: every test there is, or a suite of them.
 
 use anyhow::Result;
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
+use hooklab::campaign::RunOptions;
+use hooklab::exit::Exit;
+use hooklab::lab::Lab;
+use hooklab::options::SetupOptions;
+use hooklab::report;
+use hooklab::setup::{self, Purpose};
 use xshell::{Shell, cmd};
 
-use crate::cli::{Cli, Command as Subcommand, Suite, Test};
-use crate::exit::Exit;
-use crate::lab::Lab;
-use crate::report;
-use crate::setup::{self, Purpose};
+use super::VmTest;
+use crate::checkout::Checkout;
+use crate::cli::{Cli, Command as Subcommand};
+use crate::programs::ProgramOptions;
 
 /// What the names of the fault suite's tests begin with.
 const FAULTS: &str = "faults::";
 
+/// Run every test of the repository
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  All there are:                                  cargo xtask test
+  Only what happens to runs that are interfered with:  cargo xtask test faults
+
+What needs no guest runs by plain `cargo test`, once `cargo xtask setup` has run.")]
+pub(crate) struct Test {
+    /// Only these of the suites, each once, in the order in which they are listed here
+    #[arg(value_name = "SUITE")]
+    pub(crate) suites: Vec<Suite>,
+    #[command(flatten)]
+    pub(crate) programs: ProgramOptions,
+    #[command(flatten)]
+    pub(crate) setup: SetupOptions,
+}
+
+/// A part of the repository's tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Suite {
+    /// What needs no guest
+    Host,
+    /// vm-test on the default kernels
+    Guest,
+    /// The command line, mostly with real guests
+    Cli,
+    /// Faults, caused for real: in guests, in QEMU, on the way from the mirror, in the cache
+    Faults,
+}
+
 impl Test {
     /// Runs the suites in order, up to the first that does not pass.
-    pub(crate) fn run(&self, lab: &Lab) -> Result<Exit> {
-        let reporter = report::live(false);
-        setup::ensure(lab, Purpose::Run, &self.setup, reporter.as_ref())?;
-        super::programs(lab, &self.programs, &self.setup, reporter.as_ref())?;
+    pub(crate) fn run(&self, checkout: &Checkout, lab: &Lab) -> Result<Exit> {
+        let reporter = report::steps();
+        setup::ensure(lab, &[Purpose::Compile, Purpose::Run], &self.setup, reporter.as_ref())?;
+        self.programs.ready(lab, &self.setup, reporter.as_ref())?;
         drop(reporter);
         for suite in Suite::value_variants() {
             if !self.suites.is_empty() && !self.suites.contains(suite) {
                 continue;
             }
             let exit = match suite {
-                Suite::Host => cargo_test(lab, &["--workspace"])?,
-                Suite::Guest => self.vm_test().run(lab)?,
+                Suite::Host => cargo_test(checkout, lab, &["--workspace"])?,
+                Suite::Guest => self.vm_test().run(checkout, lab)?,
                 // Last: once all is built and cached, these run the command line itself.
-                Suite::Cli => command_line(lab, &["--skip", FAULTS])?,
-                Suite::Faults => command_line(lab, &[FAULTS])?,
+                Suite::Cli => command_line(checkout, lab, &["--skip", FAULTS])?,
+                Suite::Faults => command_line(checkout, lab, &[FAULTS])?,
             };
             if exit != Exit::Success {
                 return Ok(exit);
@@ -39,10 +75,11 @@ impl Test {
     }
 
     /// `vm-test` as a user would call it without arguments.
-    fn vm_test(&self) -> crate::cli::VmTest {
+    fn vm_test(&self) -> VmTest {
         match Cli::parse_from(["cargo xtask", "vm-test"]).command {
             Subcommand::VmTest(command) => {
-                crate::cli::VmTest { programs: self.programs.clone(), setup: self.setup.clone(), ..command }
+                let run = RunOptions { setup: self.setup.clone(), ..command.run };
+                VmTest { programs: self.programs.clone(), run, ..command }
             }
             _ => unreachable!("the line names vm-test"),
         }
@@ -50,16 +87,16 @@ impl Test {
 }
 
 /// Tests of the command line, one at a time: each may take the whole machine.
-fn command_line(lab: &Lab, filter: &[&str]) -> Result<Exit> {
+fn command_line(checkout: &Checkout, lab: &Lab, filter: &[&str]) -> Result<Exit> {
     let tests =
         ["--package", "hooklab-tests", "--test", "cli", "--features", "lab", "--", "--test-threads=1"];
-    cargo_test(lab, &[&tests[..], filter].concat())
+    cargo_test(checkout, lab, &[&tests[..], filter].concat())
 }
 
-fn cargo_test(lab: &Lab, arguments: &[&str]) -> Result<Exit> {
+fn cargo_test(checkout: &Checkout, lab: &Lab, arguments: &[&str]) -> Result<Exit> {
     lab.check_interrupt()?;
     let (shell, cargo) = (Shell::new()?, setup::cargo());
-    shell.change_dir(&lab.root);
+    shell.change_dir(&checkout.root);
     let passed = cmd!(shell, "{cargo} test --no-fail-fast {arguments...}").run().is_ok();
     lab.check_interrupt()?;
     Ok(if passed { Exit::Success } else { Exit::TestsFailed })

@@ -33,9 +33,9 @@ impl fmt::Display for Gauge {
     }
 }
 
-/// The command line of a process that runs with this temporary folder.
-pub(super) fn with_temporary_folder(folder: &Path) -> Option<String> {
-    let variable = format!("TMPDIR={}", folder.display());
+/// The command line of a process that runs with this temporary directory.
+pub(super) fn with_temporary_directory(directory: &Path) -> Option<String> {
+    let variable = format!("TMPDIR={}", directory.display());
     let processes = fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path());
     let mut lines = processes.filter_map(|process| {
         let environment = fs::read(process.join("environ")).ok()?;
@@ -59,9 +59,9 @@ pub(super) fn machines_of(pid: u32) -> Vec<i32> {
     children.into_iter().filter(is_qemu).collect()
 }
 
-/// What files take in a folder and those in it.
-pub(super) fn bytes_in(folder: &Path) -> u64 {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+/// What files take in a directory and those in it.
+pub(super) fn bytes_in(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let size = |entry: fs::DirEntry| match entry.metadata() {
         Ok(metadata) if metadata.is_dir() => bytes_in(&entry.path()),
         // Files of memory have holes (stat(2): blocks of 512 bytes).

@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: the matrix, round after round, with faults that chance chooses; each verdict must be the right one,
+//! `cargo xtask soak`: the matrix, round after round, with random fault injection; each verdict must be the right one,
 //! and nothing may pile up.
 
 mod fault;
@@ -12,18 +12,22 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use clap::Args;
 use fastrand::Rng;
+use hooklab::exit::Exit;
+use hooklab::kernels::{self, failed_to};
+use hooklab::lab::Lab;
+use hooklab::options::{KernelOptions, SetupOptions};
+use hooklab::report::{self, merge};
+use hooklab::setup::{self, Purpose};
+use hooklab::{err, out};
 
 use self::fault::Fault;
 use self::gauge::Gauge;
 use self::round::Round;
-use super::open_kernels;
 use crate::build;
-use crate::cli::Soak;
-use crate::exit::Exit;
-use crate::lab::Lab;
-use crate::report::{self, merge};
-use crate::setup::{self, Purpose};
+use crate::checkout::Checkout;
+use crate::programs::ProgramOptions;
 
 /// Room for saved machines, in MiB: less than the matrix needs, so that some have to go.
 const SAVED_MIB: u64 = 512;
@@ -31,21 +35,44 @@ const SAVED_MIB: u64 = 512;
 /// How long what a run has started may outlive it.
 const GONE: Duration = Duration::from_secs(2);
 
-/// Folders of the rounds: a cache that has the user's kernels and tools, but machines of its own.
+/// Directorys of the rounds: a cache that has the user's kernels and tools, but machines of its own.
 struct Place {
-    folder: PathBuf,
+    directory: PathBuf,
+}
+
+/// Run tests over and over with random fault injection
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each round runs some tests on some kernels. In half of the rounds something goes wrong: QEMU is killed or stopped, the run is interrupted or killed, a saved machine is damaged. A wrong verdict, and whatever a round leaves behind, is told and ends in exit code 1.
+
+Examples:
+  An hour:               cargo xtask soak --minutes 60
+  The same rounds again:  cargo xtask soak --seed 1795371720")]
+pub(crate) struct Soak {
+    /// How long to go on
+    #[arg(short, long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) minutes: u64,
+    /// What chance begins with [default: the time]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) programs: ProgramOptions,
+    #[command(flatten)]
+    pub(crate) kernel_options: KernelOptions,
+    #[command(flatten)]
+    pub(crate) setup: SetupOptions,
 }
 
 impl Soak {
     /// Runs rounds until time is up; wrong verdicts and what is left behind are told at once, and fail the command.
-    pub(crate) fn run(&self, lab: &Lab) -> Result<Exit> {
-        let live = report::live(false);
-        setup::ensure(lab, Purpose::Run, &self.setup, live.as_ref())?;
-        let programs = super::programs(lab, &self.programs, &self.setup, live.as_ref())?;
-        build::build(lab, &programs, live.as_ref())?;
-        let kernels = open_kernels(lab, &self.kernel_options)?;
+    pub(crate) fn run(&self, checkout: &Checkout, lab: &Lab) -> Result<Exit> {
+        let live = report::steps();
+        setup::ensure(lab, &[Purpose::Compile, Purpose::Run], &self.setup, live.as_ref())?;
+        let programs = self.programs.ready(lab, &self.setup, live.as_ref())?;
+        build::build(checkout, lab, &programs, live.as_ref())?;
+        let kernels = kernels::open(lab, &self.kernel_options)?;
         for kernel in kernels.obtain_all(&kernels.all(), live.as_ref()) {
-            kernel.map_err(super::failed_to)?;
+            kernel.map_err(failed_to)?;
         }
         drop(live);
 
@@ -84,12 +111,13 @@ fn from_the_clock() -> u64 {
 
 impl Place {
     fn new(lab: &Lab) -> Result<Self> {
-        let place = Self { folder: lab.scratch().join("soak") };
-        if place.folder.exists() {
-            fs::remove_dir_all(&place.folder).context("failed to remove what an earlier soak left")?;
+        let place = Self { directory: lab.work.join("soak") };
+        if place.directory.exists() {
+            fs::remove_dir_all(&place.directory).context("failed to remove what an earlier soak left")?;
         }
-        for folder in [place.temporary(), place.cache()] {
-            fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
+        for directory in [place.temporary(), place.cache()] {
+            fs::create_dir_all(&directory)
+                .with_context(|| format!("failed to make {}", directory.display()))?;
         }
         for entry in fs::read_dir(&lab.cache).context("failed to read the cache")?.flatten() {
             if entry.file_name() != "machines" {
@@ -100,11 +128,11 @@ impl Place {
     }
 
     fn temporary(&self) -> PathBuf {
-        self.folder.join("tmp")
+        self.directory.join("tmp")
     }
 
     fn cache(&self) -> PathBuf {
-        self.folder.join("cache")
+        self.directory.join("cache")
     }
 
     fn machines(&self) -> PathBuf {
@@ -112,7 +140,7 @@ impl Place {
     }
 
     fn report(&self) -> PathBuf {
-        self.folder.join("report.json")
+        self.directory.join("report.json")
     }
 
     /// Runs a round; says what came of it, as it should have, or what is wrong.
@@ -152,13 +180,13 @@ impl Place {
     /// What a run left behind. One that was `killed` may leave a half-made machine: the next one clears it away.
     fn left(&self, killed: bool) -> Option<String> {
         let deadline = Instant::now() + GONE;
-        while let Some(process) = gauge::with_temporary_folder(&self.temporary()) {
+        while let Some(process) = gauge::with_temporary_directory(&self.temporary()) {
             if Instant::now() > deadline {
                 return Some(format!("it left a process: {process}"));
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        let names = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+        let names = |directory: &Path| fs::read_dir(directory).into_iter().flatten().flatten();
         if let Some(file) = names(&self.temporary()).next() {
             return Some(format!("it left {}", file.path().display()));
         }
@@ -175,6 +203,6 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use hooklab_vm::event::Outcome;
 
 use super::fault::Fault;
-use crate::report::summary::{KernelOutcome, Summary};
+use hooklab::report::summary::{KernelOutcome, Summary};
 
 /// Tests to choose from: all, some, one.
 const FILTERS: [&str; 4] = ["", "filter::", "programs::", "filter::one_pid [libbpf minimal-c]"];

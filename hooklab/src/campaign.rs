@@ -1,0 +1,203 @@
+//! A run of tests on kernels: the options that every such command has, and what is done with them.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use hooklab_vm::TestId;
+use hooklab_vm::accel::Choice;
+use hooklab_vm::event::Observer;
+use hooklab_vm::kernel::{Kernels, Selector, Spec};
+use hooklab_vm::run::{self, Campaign, Isolation};
+
+use crate::exit::{Exit, UsageError};
+use crate::guests::{self, Guests, log_path};
+use crate::kernels::failed_to;
+use crate::lab::Lab;
+use crate::naming::Naming;
+use crate::options::{KernelOptions, SetupOptions};
+use crate::report::summary::{Collector, Summary};
+use crate::report::{Fanout, json, junit, knowledge, table};
+use crate::shard::Shard;
+use crate::values;
+
+/// Which kernels, in which way, and what is told of it.
+#[derive(Debug, Clone, Args)]
+pub struct RunOptions {
+    /// A kernel: a series (6.12), an exact release (6.12.117), "rc", a path to a vmlinuz or bzImage, a kernel
+    /// build tree, or "host" (the running kernel); or several: "lts", "newest", a range (">=6.1, <7"); may be
+    /// repeated
+    #[arg(short, long = "kernel", value_name = "SPEC", value_parser = values::kernels, conflicts_with = "all")]
+    pub kernels: Vec<Selector>,
+    /// Every kernel of the catalog
+    #[arg(long)]
+    pub all: bool,
+    /// Only the I-th of N parts of these kernels, the same however they are ordered
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Machines at a time; where there are fewer kernels, several share a kernel's tests [default: as many as there
+    /// are processors, if there is memory for them]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: Option<u16>,
+    /// Boot every machine: neither restore saved ones nor save any
+    #[arg(long)]
+    pub fresh: bool,
+    /// Run each test on a pristine machine of its own
+    #[arg(long)]
+    pub isolate: bool,
+    /// What runs the guest's instructions: auto, kvm or tcg
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub accel: Choice,
+    /// Time limit for one test
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+    /// Time limit for a guest to come up
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub boot_timeout: u64,
+    /// Stop at the first test that does not pass
+    #[arg(long)]
+    pub fail_fast: bool,
+    /// Run a test that does not pass again, up to this many times, each on a fresh machine; one that passes then is
+    /// reported as flaky
+    #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u8).range(..=99))]
+    pub retries: u8,
+    /// Do not compare the kernel after each test with what it was before; to measure what that costs
+    #[arg(long, hide = true)]
+    pub no_checks: bool,
+    /// List the tests that would run, and stop
+    #[arg(long)]
+    pub list: bool,
+    /// Show also what each kernel can do, and what it made of the programs
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Write the results to this file as JSON
+    #[arg(long, value_name = "PATH")]
+    pub json: Option<PathBuf>,
+    /// Write the results to this file as JUnit XML
+    #[arg(long, value_name = "PATH")]
+    pub junit: Option<PathBuf>,
+    /// Where kernels come from.
+    #[command(flatten)]
+    pub kernel_options: KernelOptions,
+    /// What may be installed.
+    #[command(flatten)]
+    pub setup: SetupOptions,
+}
+
+/// What is run.
+#[derive(Debug)]
+pub struct Work {
+    /// The archive with all that a guest needs.
+    pub payload: Vec<u8>,
+    /// The tests, each with whether its source says that it is to be left out.
+    pub tests: Vec<(TestId, bool)>,
+    /// How their names are read.
+    pub naming: Naming,
+    /// Environment of the tests; `{payload}` in a value stands for the directory of the payload.
+    pub env: Vec<(String, String)>,
+    /// Directory in the payload from which new and changed files come back.
+    pub collect: Option<String>,
+}
+
+impl RunOptions {
+    /// What the user wants to run on; wrong or unknown specs end the command before anything is made.
+    ///
+    /// # Errors
+    /// [`UsageError`] and unknown kernels.
+    pub fn specs(&self, kernels: &Kernels) -> Result<Vec<Spec>> {
+        let specs = match (&self.all, self.kernels.is_empty()) {
+            (true, _) => kernels.all(),
+            (false, true) => kernels.defaults(),
+            (false, false) => kernels.select_all(&self.kernels).map_err(failed_to)?,
+        };
+        let specs = match self.shard {
+            Some(shard) => shard.part_of(specs)?,
+            None => specs,
+        };
+        if self.isolate && specs.contains(&Spec::Host) {
+            return Err(UsageError("--isolate needs a VM; it cannot be combined with -k host".into()).into());
+        }
+        for spec in &specs {
+            kernels.resolve(spec).map_err(failed_to)?;
+        }
+        if specs.contains(&Spec::Host) && !self.list && !nix::unistd::Uid::effective().is_root() {
+            bail!("failed to run on the running kernel: loading eBPF programs needs root; see --help");
+        }
+        Ok(specs)
+    }
+
+    /// Files that could not be written in the end are better told of now.
+    ///
+    /// # Errors
+    /// [`UsageError`].
+    pub fn check_reports(&self) -> Result<()> {
+        self.json.iter().chain(&self.junit).try_for_each(|report| json::check(report))
+    }
+
+    /// Runs the tests on every kernel, and gives the results.
+    ///
+    /// # Errors
+    /// The user has interrupted the run: what was found out before is worth nothing as a verdict.
+    pub fn run(
+        &self,
+        lab: &Lab,
+        guests: &Guests,
+        agent: &Path,
+        work: &Work,
+        begin: Instant,
+        observers: &[&dyn Observer],
+    ) -> Result<Summary> {
+        let saved = lab.saved()?;
+        let campaign = Campaign {
+            payload: &work.payload,
+            tests: work.tests.iter().filter(|(_, ignored)| !ignored).map(|(test, _)| test.clone()).collect(),
+            env: work.env.clone(),
+            collect: work.collect.clone(),
+            check: !self.no_checks,
+            retries: self.retries.into(),
+            timeout: Duration::from_secs(self.timeout),
+            boot_timeout: Duration::from_secs(self.boot_timeout),
+            machines: self.jobs.map_or_else(guests::at_once, usize::from),
+            isolation: if self.isolate { Isolation::Single } else { Isolation::Shared },
+            saved: (!self.fresh).then_some(&saved),
+            fail_fast: self.fail_fast,
+            cancelled: lab.cancelled.clone(),
+        };
+        let collector = Collector::new(guests.names(), work.tests.clone(), work.naming);
+        let fanout = Fanout(observers.iter().copied().chain([&collector as &dyn Observer]).collect());
+        let missing = guests.report_missing(campaign.tests.len(), &fanout);
+        let stopped = (missing && self.fail_fast) || run::run(&campaign, guests.jobs(lab, agent), &fanout);
+        lab.check_interrupt()?;
+        let summary = collector.summary(guests.accelerator, begin.elapsed(), stopped);
+        Ok(Summary { shard: self.shard, ..summary })
+    }
+
+    /// Writes the reports that were asked for, each whether or not the other can be.
+    ///
+    /// # Errors
+    /// One cannot be written.
+    pub fn write_reports(&self, summary: &Summary) -> Result<()> {
+        let json = self.json.as_ref().map_or(Ok(()), |path| json::write(summary, path));
+        let junit = self.junit.as_ref().map_or(Ok(()), |path| junit::write(summary, path));
+        json.and(junit)
+    }
+
+    /// Shows the results, but for the last line.
+    pub fn show(&self, lab: &Lab, summary: &Summary) {
+        let failures = table::failures(summary);
+        out!("{failures}\n{}", table::table(summary));
+        if self.verbose {
+            out!("\n{}", knowledge::text(summary));
+        }
+        if !failures.is_empty() {
+            out!("\nconsoles: {}", log_path(lab, "*").display());
+        }
+    }
+}
+
+/// Shows the last line of the results, and says how to exit.
+pub fn conclude(summary: &Summary) -> Exit {
+    out!("\n{}", table::verdict(summary));
+    summary.exit()
+}

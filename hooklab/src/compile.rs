@@ -1,0 +1,164 @@
+//! Compiles eBPF programs in C with clang, and packs them as `ecc` does.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use hooklab_vm::event::{Event, Observer};
+use sha2::{Digest, Sha256};
+use xshell::{Shell, cmd};
+
+use crate::exit::Refused;
+use crate::lab::Lab;
+use crate::setup;
+
+/// Oldest clang whose objects carry what the loaders need.
+const OLDEST_CLANG: u32 = 14;
+/// What `ecc` appends to a program, so that the compiler does not forget a struct that only readers use.
+const DUMMY: &str = "__eunomia_dummy_";
+
+/// The directory with the headers of libbpf and of the kernel's interface, as `packager` brings them: what `<bpf/...>`
+/// means does not depend on the host.
+///
+/// # Errors
+/// The packager cannot be run, or the directory cannot be written.
+pub fn headers(lab: &Lab, packager: &Path) -> Result<PathBuf> {
+    let include = lab.work.join("include");
+    let stamp_path = include.join("stamp");
+    let bytes = fs::read(packager).with_context(|| format!("failed to read {}", packager.display()))?;
+    let stamp: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    if fs::read_to_string(&stamp_path).ok().as_deref() != Some(stamp.as_str()) {
+        fs::create_dir_all(&include).with_context(|| format!("failed to make {}", include.display()))?;
+        let shell = Shell::new()?;
+        setup::run(cmd!(shell, "{packager} --headers {include}")).context("failed to write the headers")?;
+        fs::write(&stamp_path, stamp).with_context(|| format!("failed to write {}", stamp_path.display()))?;
+    }
+    Ok(include)
+}
+
+/// What the compiler calls itself; an error where it is too old.
+///
+/// # Errors
+/// clang is missing or too old.
+pub fn compiler() -> Result<String> {
+    let version = setup::output("clang", &["-dumpversion"]).context("failed to run clang")?;
+    let major: u32 = version.split('.').next().and_then(|word| word.parse().ok()).unwrap_or_default();
+    if major < OLDEST_CLANG {
+        bail!("clang {version} is too old: the lab needs {OLDEST_CLANG} or newer");
+    }
+    Ok(version)
+}
+
+/// clang's flags. Directories are given stand-ins, since debug information and BTF would carry their names.
+pub fn flags(include: &Path) -> Vec<String> {
+    let words = ["-g", "-O2", "-target", "bpf", "-fdebug-compilation-dir=."];
+    let mut flags: Vec<String> = words.map(str::to_owned).to_vec();
+    flags.push(format!("-ffile-prefix-map={}=include", include.display()));
+    flags.push("-ffile-prefix-map=/usr/include=usr/include".into());
+    flags.extend(["-I".into(), include.display().to_string()]);
+    // Where Debian has <asm/types.h>; after the others, so that it serves nothing they have.
+    flags.extend(["-idirafter".into(), "/usr/include/x86_64-linux-gnu".into()]);
+    flags
+}
+
+/// Compiles a source and packs the object; writes nothing unless all goes well.
+///
+/// Structs of the header are described for readers of events. The paths of what was written are printed.
+///
+/// # Errors
+///
+/// [`Refused`] if the source is at fault.
+pub fn package(
+    lab: &Lab,
+    source: &Path,
+    header: Option<&Path>,
+    include: &[PathBuf],
+    output: &Path,
+    observer: &dyn Observer,
+) -> Result<()> {
+    let packager = lab.guest_half.packager(lab, observer)?;
+    lab.check_interrupt()?;
+    let file = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = file.split('.').next().unwrap_or_default();
+    let structs = header.map_or(Ok(Vec::new()), exported_structs)?;
+    compiler()?;
+    let mut flags = flags(&headers(lab, &packager)?);
+    // A program of somebody else's, as it stands: what is dubious in it is told, and no error.
+    flags.extend(["-Wno-unknown-attributes", "-D__TARGET_ARCH_x86"].map(str::to_owned));
+    flags.extend(include.iter().map(|directory| format!("-I{}", directory.display())));
+
+    observer.notify(Event::Step(format!("compiling {file}")));
+    let object = tempfile::Builder::new().suffix(".bpf.o").tempfile()?.into_temp_path();
+    let refused = || Refused(source.to_owned());
+    let directory =
+        source.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !compile(directory, &file, &structs, &flags, &object)? {
+        lab.check_interrupt()?;
+        return Err(refused().into());
+    }
+    observer.notify(Event::Step(format!("packing {name}")));
+    let mut packer = Command::new(&packager);
+    packer.arg(&object).args(["--name", name]).arg("--output").arg(output);
+    packer.args(structs.iter().flat_map(|name| ["--export", name]));
+    let packed = packer.status().context("failed to run the packager")?;
+    lab.check_interrupt()?;
+    if packed.success() { Ok(()) } else { Err(refused().into()) }
+}
+
+/// Runs clang in the source's directory, so that what it notes of paths does not depend on where that is.
+fn compile(
+    directory: &Path,
+    file: &str,
+    structs: &[String],
+    flags: &[String],
+    object: &Path,
+) -> Result<bool> {
+    let mut clang = Command::new("clang");
+    clang.current_dir(directory).args(flags).arg("-I.").arg("-c").arg("-o").arg(object);
+    if structs.is_empty() {
+        clang.arg(Path::new(".").join(file)).stdin(Stdio::null());
+    } else {
+        clang.args(["-x", "c", "-"]).stdin(Stdio::piped());
+    }
+    let mut child = clang.spawn().context("failed to run clang")?;
+    if let Some(mut input) = child.stdin.take() {
+        let dummies = structs.iter().map(|name| {
+            format!("const volatile struct {name} *{DUMMY}{name}_ptr __attribute__((unused));\n")
+        });
+        let text = format!("#include \"{file}\"\n{}", dummies.collect::<String>());
+        // clang that has gone says why by itself.
+        let _ = input.write_all(text.as_bytes());
+    }
+    Ok(child.wait().context("failed to run clang")?.success())
+}
+
+/// The names of the structs that a header defines, found as `ecc` finds them: by `struct NAME {`.
+fn exported_structs(header: &Path) -> Result<Vec<String>> {
+    let text = fs::read_to_string(header).with_context(|| format!("failed to read {}", header.display()))?;
+    let mut names = Vec::new();
+    for part in text.split("struct").skip(1) {
+        let Some((name, _)) = part.split_once('{') else { continue };
+        let word = name.trim();
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if name.starts_with(char::is_whitespace) && !word.is_empty() && word.chars().all(plain) {
+            names.push(word.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn structs_are_found_in_a_header() {
+        let header = tempfile::NamedTempFile::new().unwrap();
+        let text = "struct event {\n int x; struct inner { int y; } z; };\nstruct other;\n\
+                    typedef struct  exec_t{ int a; } exec;\nstruct { int b; } anonymous;\nint astruct;\n";
+        fs::write(header.path(), text).unwrap();
+        assert_eq!(exported_structs(header.path()).unwrap(), ["event", "inner", "exec_t"]);
+    }
+}

@@ -1,0 +1,70 @@
+//! Exit codes and what they mean.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Exit code of a run that was interrupted.
+pub const INTERRUPTED: u8 = 130;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All is well.
+    Success,
+    /// A test failed, or a check found a difference.
+    TestsFailed,
+    /// The command line is wrong. clap uses the same code.
+    Usage,
+    /// The lab could not do its job: no such kernel, QEMU missing, a guest that never came up.
+    Lab,
+    /// The user interrupted the run (128 + SIGINT, as shells have it).
+    Interrupted,
+}
+
+/// The command line is wrong in a way that only shows once it is carried out.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// The program at fault, not the lab: clang or the packager has said why.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to package {}: see above", .0.display())]
+pub struct Refused(pub PathBuf);
+
+/// The user's own build failed; cargo has said why.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to build the tests: see above")]
+pub struct BuildFailed;
+
+/// The user interrupted the run.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
+impl Exit {
+    /// Prints `error` for a person, and says with which code to exit.
+    pub fn from_error(error: &anyhow::Error) -> Self {
+        if error.is::<Interrupted>() {
+            err!("{}", console::style("interrupted").yellow().for_stderr());
+            return Self::Interrupted;
+        }
+        err!("{} {error:#}", console::style("error:").red().bold().for_stderr());
+        match () {
+            () if error.is::<UsageError>() => Self::Usage,
+            () if error.is::<Refused>() || error.is::<BuildFailed>() => Self::TestsFailed,
+            () => Self::Lab,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(match exit {
+            Exit::Success => 0,
+            Exit::TestsFailed => 1,
+            Exit::Usage => 2,
+            Exit::Lab => 3,
+            Exit::Interrupted => INTERRUPTED,
+        })
+    }
+}

@@ -1,0 +1,145 @@
+//! Kernels that are ready to be booted, each with its machine.
+
+mod accelerate;
+mod machines;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use hooklab_vm::accel::{Accelerator, Choice};
+use hooklab_vm::compose::{self, Composed};
+use hooklab_vm::event::{Event, Observer};
+use hooklab_vm::kernel::{Kernel, Kernels, Source, Spec};
+use hooklab_vm::machine::Plan;
+use hooklab_vm::run::Job;
+use sha2::{Digest, Sha256};
+
+use crate::kernels::failed_to;
+use crate::lab::Lab;
+use crate::setup;
+
+pub use accelerate::settle;
+pub use machines::at_once;
+
+/// All guests of a command.
+pub struct Guests {
+    /// All kernels that were asked for, as the user named them.
+    names: Vec<String>,
+    ready: Vec<Ready>,
+    /// The others, and why they could not be had.
+    missing: Vec<Missing>,
+    /// What they run with; KVM stands for the processor where there is no machine.
+    pub accelerator: Accelerator,
+}
+
+/// A kernel that could not be had: its spec, and why.
+type Missing = (String, String);
+
+/// A kernel that is ready to run tests.
+struct Ready {
+    kernel: Kernel,
+    /// The machine; `None` for the running kernel.
+    composed: Option<Composed>,
+}
+
+impl Guests {
+    /// Gets kernels, settles on an accelerator, and composes machines. A kernel that cannot be had does not stop the
+    /// others; an error if none can.
+    pub fn ready(
+        lab: &Lab,
+        kernels: &Kernels,
+        specs: &[Spec],
+        choice: Choice,
+        agent: &Path,
+        observer: &dyn Observer,
+    ) -> Result<Self> {
+        let tools = if specs == [Spec::Host] { None } else { Some(setup::tools(lab)?) };
+        if tools.as_ref().is_some_and(|tools| !tools.sandbox) {
+            let note = "QEMU runs without its sandbox, which this one, or this kernel, does not have";
+            observer.notify(Event::Note(note.into()));
+        }
+        let (kernels, missing) = obtain(lab, kernels, specs, observer)?;
+        let booted = kernels.iter().find(|kernel| kernel.source != Source::Host);
+        let accelerator = match (&tools, booted) {
+            (Some(tools), Some(kernel)) => settle(lab, choice, tools, kernel, agent, observer)?,
+            _ => Accelerator::Kvm,
+        };
+        let compose = |kernel: Kernel| {
+            let composed = match (&kernel.source, &tools) {
+                (Source::Image { image, .. }, Some(tools)) => {
+                    let composed = compose::compose(tools, image, &kernel.id, accelerator, &lab.cache);
+                    lab.check_interrupt()?;
+                    Some(composed.map_err(failed_to)?)
+                }
+                _ => None,
+            };
+            Ok(Ready { kernel, composed })
+        };
+        let ready = kernels.into_iter().map(compose).collect::<Result<_>>()?;
+        Ok(Self { names: specs.iter().map(Spec::to_string).collect(), ready, missing, accelerator })
+    }
+
+    /// The kernels, as the user named them.
+    pub fn names(&self) -> Vec<String> {
+        self.names.clone()
+    }
+
+    /// Says of those that could not be had that no more will come from them; whether there are any.
+    pub fn report_missing(&self, tests: usize, observer: &dyn Observer) -> bool {
+        for (spec, error) in &self.missing {
+            let (spec, error) = (spec.clone(), Some(error.clone()));
+            observer.notify(Event::KernelStarted { spec: spec.clone(), tests });
+            observer.notify(Event::KernelEnded { spec, error, wall: Duration::ZERO });
+        }
+        !self.missing.is_empty()
+    }
+
+    /// What there is to do on each.
+    pub fn jobs<'a>(&'a self, lab: &Lab, agent: &'a Path) -> Vec<Job<'a>> {
+        let job = |ready: &'a Ready| {
+            let plan = match (&ready.composed, &ready.kernel.source) {
+                (Some(composed), Source::Image { modules, .. }) => Plan::Boot { composed, agent, modules },
+                _ => Plan::Host { agent },
+            };
+            Job { spec: ready.kernel.spec.clone(), plan, log: log_path(lab, &ready.kernel.spec) }
+        };
+        self.ready.iter().map(job).collect()
+    }
+}
+
+/// Gets kernels ready to be booted; those that cannot be had come with why. An error if that is all of them, and when
+/// the user has interrupted it.
+fn obtain(
+    lab: &Lab,
+    kernels: &Kernels,
+    specs: &[Spec],
+    observer: &dyn Observer,
+) -> Result<(Vec<Kernel>, Vec<Missing>)> {
+    let obtained = kernels.obtain_all(specs, observer);
+    lab.check_interrupt()?;
+    let (mut there, mut missing) = (Vec::new(), Vec::new());
+    for (spec, kernel) in specs.iter().zip(obtained) {
+        match kernel {
+            Ok(kernel) => there.push(kernel),
+            Err(error) => missing.push((spec.to_string(), format!("failed to {error}"))),
+        }
+    }
+    match (&there[..], &missing[..]) {
+        ([], [(_, error), ..]) => bail!("{error}"),
+        _ => Ok((there, missing)),
+    }
+}
+
+/// Where a kernel's console is kept. A spec may be a path, and long.
+pub fn log_path(lab: &Lab, spec: &str) -> PathBuf {
+    let plain = |character: char| character.is_ascii_alphanumeric() || ".-+*".contains(character);
+    let mut name: String =
+        spec.chars().map(|character| if plain(character) { character } else { '_' }).collect();
+    if name != spec {
+        // Its end tells most; what it was before tells it from others with the same end.
+        let hash: String = Sha256::digest(spec).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        name = format!("{}-{hash}", &name[name.len().saturating_sub(60)..]);
+    }
+    lab.work.join("logs").join(format!("{name}.log"))
+}

@@ -1,0 +1,7 @@
+//! `hooklab COMMAND`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hooklab::main(std::env::args_os())
+}

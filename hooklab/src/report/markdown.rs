@@ -1,0 +1,31 @@
+//! The results as Markdown, for the summary of a CI's run.
+
+use console::strip_ansi_codes;
+use hooklab_vm::console::printable;
+
+use super::summary::Summary;
+use super::table::{self, Complaint};
+
+/// The table, a paragraph for each failure, and the verdict.
+pub fn markdown(summary: &Summary) -> String {
+    let table = table::markdown(summary);
+    let mut text = format!("{}\n\n{}\n", strip_ansi_codes(&table), table::verdict(summary));
+    for (Complaint { word, what }, message) in table::complaints(summary) {
+        // Longer than any fence in the message, so that nothing in it ends the block.
+        let longest = message.split(|character| character != '`').map(str::len).max().unwrap_or(0);
+        let fence = "`".repeat(longest.max(2) + 1);
+        let message: Vec<String> = message.lines().map(printable).collect();
+        text.push_str(&format!(
+            "\n### {word} {}\n\n{fence}text\n{}\n{fence}\n",
+            escaped(&what),
+            message.join("\n")
+        ));
+    }
+    text
+}
+
+/// What Markdown and HTML would take for their own.
+fn escaped(text: &str) -> String {
+    let special = |character| "\\`*_{}[]<>#|&".contains(character);
+    printable(text).chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c])).collect()
+}

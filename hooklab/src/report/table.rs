@@ -1,0 +1,158 @@
+//! The table at the end: kernels down, loaders across, then a paragraph for each failure.
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle, presets};
+use console::style;
+use hooklab_vm::console::printable;
+use hooklab_vm::event::{Outcome, Start};
+
+use super::summary::{Cell, Kernel, KernelOutcome, Summary};
+
+/// How an outcome is called in a line.
+pub fn outcome_word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Passed => "pass",
+        Outcome::Flaky => "FLAKY",
+        Outcome::Failed => "FAIL",
+        Outcome::TimedOut => "TIMEOUT",
+        Outcome::Crashed => "CRASH",
+        Outcome::Leaked => "LEAK",
+        Outcome::Ignored => "ignored",
+    }
+}
+
+/// Seconds in a fixed width.
+pub fn seconds(seconds: f64) -> String {
+    format!("{seconds:>6.2} s")
+}
+
+/// `text`, made safe for a terminal, moved to the right.
+pub fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("    {}", printable(line))).collect::<Vec<_>>().join("\n")
+}
+
+/// The table, as text.
+pub fn table(summary: &Summary) -> String {
+    lines(&grid(summary, presets::NOTHING))
+}
+
+/// The table, as Markdown.
+pub fn markdown(summary: &Summary) -> String {
+    lines(&grid(summary, presets::ASCII_MARKDOWN))
+}
+
+/// A table's lines, without blanks at their ends.
+pub fn lines(table: &Table) -> String {
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+fn grid(summary: &Summary, style: TableStyle) -> Table {
+    let columns = columns(summary);
+    let mut table = Table::new();
+    table.load_style(style).set_content_arrangement(ContentArrangement::Disabled);
+    let mut header = vec!["KERNEL".to_owned(), "RELEASE".to_owned(), "START".to_owned()];
+    header.extend(columns.iter().map(|column| column.clone().unwrap_or_else(|| "other".into())));
+    header.extend(["TIME".to_owned(), "RESULT".to_owned()]);
+    let last = header.len();
+    table.set_header(header);
+    for kernel in &summary.kernels {
+        let mut row =
+            vec![kernel.spec.clone(), kernel.release.clone().unwrap_or_else(|| "-".into()), start(kernel)];
+        row.extend(columns.iter().map(|column| tally(kernel, column.as_deref())));
+        row.extend([format!("{:.1} s", kernel.wall_seconds), result(kernel)]);
+        table.add_row(row);
+    }
+    for column in 3..last.saturating_sub(1) {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// The loaders that have tests, and at last the tests that are no one loader's.
+fn columns(summary: &Summary) -> Vec<Option<String>> {
+    let cells = summary.kernels.iter().flat_map(|kernel| &kernel.tests);
+    let mut columns: Vec<Option<String>> = cells.map(|cell| cell.loader.clone()).collect();
+    columns.sort_by_key(|column| (column.is_none(), column.clone()));
+    columns.dedup();
+    columns
+}
+
+fn start(kernel: &Kernel) -> String {
+    match kernel.start {
+        Some(Start::Boot) => format!("boot {:.1} s", kernel.boot_seconds),
+        Some(Start::Resume) => format!("resume {:.1} s", kernel.boot_seconds),
+        Some(Start::Host) => "host".into(),
+        None => "-".into(),
+    }
+}
+
+fn tally(kernel: &Kernel, loader: Option<&str>) -> String {
+    let counts = |cell: &&Cell| cell.loader.as_deref() == loader && cell.outcome != Outcome::Ignored;
+    let cells: Vec<&Cell> = kernel.tests.iter().filter(counts).collect();
+    let passed = cells.iter().filter(|cell| cell.outcome == Outcome::Passed).count();
+    format!("{passed}/{}", cells.len())
+}
+
+fn result(kernel: &Kernel) -> String {
+    match kernel.outcome {
+        KernelOutcome::Passed if kernel.flaky() > 0 => style("flaky").yellow().bold(),
+        KernelOutcome::Passed => style("passed").green(),
+        KernelOutcome::Failed => style("FAILED").red().bold(),
+        KernelOutcome::Error => style("ERROR").red().bold(),
+    }
+    .to_string()
+}
+
+/// Each kernel that is in error, and each test that did not pass, or not at once: what it is, and why.
+pub fn complaints(summary: &Summary) -> Vec<(Complaint, &str)> {
+    let mut complaints = Vec::new();
+    for kernel in &summary.kernels {
+        let error = kernel.error.as_deref();
+        complaints.extend(error.map(|error| (Complaint { word: "ERROR", what: kernel.spec.clone() }, error)));
+        for cell in kernel.tests.iter().filter(|cell| !cell.is_fine() || cell.outcome == Outcome::Flaky) {
+            let times = match cell.earlier.len() + 1 {
+                1 => String::new(),
+                times => format!(", run {times} times"),
+            };
+            let what = format!("{} on {}{times}", cell.title(), kernel.spec);
+            let complaint = Complaint { word: outcome_word(cell.outcome), what };
+            // Of a flaky test the first failure is what there is to see.
+            let first = cell.earlier.first().and_then(|attempt| attempt.message.as_deref());
+            complaints.push((complaint, cell.message.as_deref().or(first).unwrap_or_default()));
+        }
+    }
+    complaints
+}
+
+/// The headline of something that went wrong.
+pub struct Complaint {
+    /// How it went wrong.
+    pub word: &'static str,
+    /// The kernel, or the test and the kernel.
+    pub what: String,
+}
+
+/// A paragraph for each of [`complaints`].
+pub fn failures(summary: &Summary) -> String {
+    let paragraph = |(Complaint { word, what }, message): (Complaint, &str)| {
+        format!("\n{} {what}\n{}\n", style(word).red().bold(), indented(message))
+    };
+    complaints(summary).into_iter().map(paragraph).collect()
+}
+
+/// The last line.
+pub fn verdict(summary: &Summary) -> String {
+    let (passed, failed, ignored) = summary.counts();
+    let flaky = match summary.kernels.iter().map(Kernel::flaky).sum() {
+        0 => String::new(),
+        count => format!(", {count} flaky"),
+    };
+    let skipped = if ignored > 0 { format!(", {ignored} skipped") } else { String::new() };
+    let not_run = match summary.kernels.iter().map(|kernel| kernel.not_run).sum() {
+        0 => String::new(),
+        1 => "\n1 test was not run".into(),
+        count => format!("\n{count} tests were not run"),
+    };
+    format!("{passed} passed, {failed} failed{flaky}{skipped}{not_run}")
+}

@@ -1,0 +1,26 @@
+//! Values of options, with errors that read well after clap's own words.
+
+use hooklab_types::demo::Filter;
+use hooklab_vm::kernel::{Selector, Spec};
+
+/// One kernel or several.
+pub fn kernels(text: &str) -> Result<Selector, String> {
+    text.parse().map_err(|error| format!("failed to {error}"))
+}
+
+/// One kernel.
+pub fn spec(text: &str) -> Result<Spec, String> {
+    match kernels(text)? {
+        Selector::One(spec) => Ok(spec),
+        several => Err(format!("`{several}` means several kernels: name one")),
+    }
+}
+
+/// A PID, or the word for one that is not known yet.
+pub fn pid(text: &str) -> Result<Filter, String> {
+    match text.parse::<i32>() {
+        Ok(pid) if pid > 0 => Ok(Filter::Pid(pid)),
+        _ if text == "writer" => Ok(Filter::Writer),
+        _ => Err("it is neither a PID nor \"writer\"".into()),
+    }
+}

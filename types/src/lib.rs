@@ -1,0 +1,4 @@
+//! What the parts of hooklab say to each other, as types that both ends share.
+
+pub mod demo;
+pub mod loader;
