@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::{self, boot_id};
+use crate::host::{boot_id, write_whole};
 
 /// What runs the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,7 +112,7 @@ fn auto(device: &Path, qemu: &str, cache: &Path, probe: impl FnOnce() -> Probe) 
             let finding = Finding { boot_id: boot_id(), qemu: qemu.to_owned(), failure };
             // A finding that cannot be kept only costs the next run another probe.
             if let Ok(json) = serde_json::to_vec(&finding) {
-                let _ = store::write_whole(&path, &json);
+                let _ = write_whole(&path, &json);
             }
             finding
         }

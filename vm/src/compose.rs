@@ -5,10 +5,8 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use sha2::{Digest, Sha256};
-
 use crate::accel::Accelerator;
-use crate::{child, store};
+use crate::host::{child, digest, write_whole};
 
 /// Stands in a composed command line for the descriptor of a machine's initramfs.
 const INITRAMFS: &str = "HOOKLAB-INITRAMFS";
@@ -165,8 +163,8 @@ pub fn compose(
 ) -> Result<Composed, Error> {
     let arguments = arguments(image, accelerator);
     let Tools { vng, vng_version, qemu, qemu_version, .. } = tools;
-    let key = Sha256::digest(format!("{vng:?} {vng_version} {qemu:?} {qemu_version} {kernel} {arguments:?}"));
-    let name: String = key.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let key = format!("{vng:?} {vng_version} {qemu:?} {qemu_version} {kernel} {arguments:?}");
+    let name = digest::hex(&digest::sha256([key])[..8]);
     let path = cache.join("composed").join(format!("{name}.json"));
     // The answer is kept as it came: how it is adapted changes with this program.
     let kept: Option<Vec<String>> = fs::read(&path).ok().and_then(|json| serde_json::from_slice(&json).ok());
@@ -176,7 +174,7 @@ pub fn compose(
             let answer = ask(tools, &arguments)?;
             // One that cannot be kept costs the next run another question.
             if let Ok(json) = serde_json::to_vec(&answer) {
-                let _ = store::write_whole(&path, &json);
+                let _ = write_whole(&path, &json);
             }
             answer
         }

@@ -6,15 +6,13 @@
 
 pub mod accel;
 pub mod binary;
-mod child;
 pub mod compose;
 pub mod console;
 pub mod event;
+pub mod host;
 pub mod initramfs;
 pub mod kernel;
 pub mod machine;
 pub mod payload;
 pub mod run;
 pub mod saved;
-mod scratch;
-mod store;

@@ -12,7 +12,7 @@ use super::command;
 use super::error::Error;
 use super::mirror::Mirror;
 use super::series::{Archive, Debian};
-use crate::store;
+use crate::host::write_whole;
 
 /// Where apt keeps its helper on every distribution that has apt.
 pub(super) const HELPER: &str = "/usr/lib/apt/apt-helper";
@@ -175,7 +175,7 @@ impl<'a> Apt<'a> {
         if fs::read_to_string(&path).is_ok_and(|old| old == content) {
             return Ok(());
         }
-        store::write_whole(&path, content.as_bytes()).map_err(Error::io("write", &path))
+        Ok(write_whole(&path, content.as_bytes())?)
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::error::Error;
-use crate::child;
+use crate::host::child;
 
 /// How often a running tool is looked at.
 const TICK: Duration = Duration::from_millis(100);

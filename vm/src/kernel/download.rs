@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use super::apt::{Apt, HELPER};
 use super::command;
 use super::error::Error;
-use super::hash;
 use super::lock::Package;
 use crate::event::{Event, Observer};
+use crate::host::digest;
 
 /// Has apt tell what servers answer (`apt-transport-http(1)`).
 const TELL_ANSWERS: [&str; 4] =
@@ -119,7 +119,7 @@ fn is_gone(messages: &str) -> bool {
 fn is_whole(package: &Package, path: &Path) -> Result<bool, Error> {
     match File::open(path).and_then(|file| file.metadata()) {
         Ok(data) if data.len() == package.size => {
-            let digest = hash::of_file(path).map_err(Error::io("read", path))?;
+            let digest = digest::sha256_of_file(path).map_err(Error::io("read", path))?;
             Ok(digest == package.sha256)
         }
         _ => Ok(false),

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::host::{FileError, file_lock};
+
 /// Why a kernel cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -196,6 +198,21 @@ pub enum Error {
     /// Someone asked to stop.
     #[error("finish: interrupted")]
     Cancelled,
+}
+
+impl From<FileError> for Error {
+    fn from(FileError { action, path, source }: FileError) -> Self {
+        Error::Io { action, path, source }
+    }
+}
+
+impl From<file_lock::Error> for Error {
+    fn from(error: file_lock::Error) -> Self {
+        match error {
+            file_lock::Error::File(error) => error.into(),
+            file_lock::Error::Cancelled => Error::Cancelled,
+        }
+    }
 }
 
 impl Error {

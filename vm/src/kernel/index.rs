@@ -10,6 +10,7 @@ use super::apt::Apt;
 use super::error::Error;
 use super::lock::Package;
 use super::series::{Archive, Debian};
+use crate::host::write_whole;
 
 /// How long a boiled-down index serves; Debian's archives change at most four times a day.
 const FRESH: Duration = Duration::from_secs(6 * 60 * 60);
@@ -53,9 +54,7 @@ impl Index {
         let index = Index { sources, entries, left_out: update.left_out };
         let text = serde_json::to_string(&index)
             .map_err(|error| Error::Malformed { path: file.to_owned(), reason: error.to_string() })?;
-        let aside = file.with_extension("new");
-        fs::write(&aside, text).map_err(Error::io("write", &aside))?;
-        fs::rename(&aside, file).map_err(Error::io("write", file))?;
+        write_whole(file, text.as_bytes())?;
         Ok(index)
     }
 

@@ -4,14 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use sha2::{Digest, Sha256};
-
 use super::config;
 use super::error::Error;
-use super::hash;
 use super::image;
 use super::module::{self, Module};
 use super::store::{Store, Stored};
+use crate::host::digest;
 
 /// Where a build of x86 puts the image (`Documentation/kbuild/`, `make help`).
 const BUILT_IMAGE: &str = "arch/x86/boot/bzImage";
@@ -81,11 +79,8 @@ impl LocalImage {
         if modules.is_empty() {
             return Ok(None);
         }
-        let mut digest = Sha256::new();
-        for module in &modules {
-            digest.update(Sha256::digest(&module.content));
-        }
-        let key = format!("{}-{}", self.release, &hash::hex(&digest.finalize())[..12]);
+        let digest = digest::sha256(modules.iter().map(|module| digest::sha256([&module.content])));
+        let key = format!("{}-{}", self.release, digest::hex(&digest[..6]));
         if let Some(stored) = store.get(&key) {
             return Ok(Some(stored));
         }
@@ -126,7 +121,7 @@ impl LocalImage {
 
     /// A hash that changes with the image and the modules.
     pub(super) fn id(&self, modules: Option<&Stored>) -> Result<String, Error> {
-        let image = hash::of_file(&self.image).map_err(Error::io("read", &self.image))?;
+        let image = digest::sha256_of_file(&self.image).map_err(Error::io("read", &self.image))?;
         let modules = modules.and_then(|stored| stored.key.rsplit('-').next()).unwrap_or("none");
         Ok(format!("{}-{}-{modules}", self.release, &image[..12]))
     }

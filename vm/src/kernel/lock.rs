@@ -1,16 +1,15 @@
 //! `kernels.lock`: for each spec the exact packages, so that all machines test the same kernels.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::error::Error;
-use super::hash::hex;
 use super::series::Archive;
 use super::spec::Spec;
+use crate::host::{digest, write_whole};
 
 /// The schema of the file; another one is refused.
 const SCHEMA: u32 = 1;
@@ -115,11 +114,8 @@ fn is_word(text: &str) -> bool {
 impl Pin {
     /// The name of the kernel's folder in the cache: its release and 12 digits that stand for its packages' hashes.
     pub fn key(&self) -> String {
-        let mut hash = Sha256::new();
-        for package in &self.packages {
-            hash.update(package.sha256.as_bytes());
-        }
-        format!("{}-{}", self.release, &hex(&hash.finalize())[..12])
+        let digest = digest::sha256(self.packages.iter().map(|package| &package.sha256));
+        format!("{}-{}", self.release, digest::hex(&digest[..6]))
     }
 
     /// Bytes to download at most.
@@ -169,21 +165,11 @@ impl Lock {
     /// Writes the lock, all or nothing.
     ///
     /// # Errors
-    /// The folder cannot be written.
+    /// The directory cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let body = toml::to_string(self)
             .map_err(|error| Error::Malformed { path: path.to_owned(), reason: error.to_string() })?;
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let write = || -> io::Result<()> {
-            let mut file = tempfile::Builder::new().prefix(".kernels.lock-").tempfile_in(folder)?;
-            file.write_all(HEADER.as_bytes())?;
-            file.write_all(body.as_bytes())?;
-            file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-            file.as_file().sync_all()?;
-            file.persist(path)?;
-            Ok(())
-        };
-        write().map_err(Error::io("write", path))
+        Ok(write_whole(path, [HEADER, &body].concat().as_bytes())?)
     }
 
     /// The pin that serves a spec.

@@ -11,8 +11,6 @@ mod debian;
 mod download;
 mod error;
 mod fetch;
-pub(crate) mod file_lock;
-mod hash;
 mod image;
 mod index;
 mod local;

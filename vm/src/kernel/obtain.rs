@@ -10,7 +10,6 @@ use super::apt::Apt;
 use super::debian::{self, Offer};
 use super::error::Error;
 use super::fetch::Fetch;
-use super::file_lock;
 use super::index::Index;
 use super::local;
 use super::lock::Pin;
@@ -19,6 +18,7 @@ use super::spec::Spec;
 use super::store::{Store, Stored};
 use super::{Kernel, Kernels, Source};
 use crate::event::{Event, Observer};
+use crate::host::file_lock;
 
 /// Kernels to fetch at a time: enough to fill the line while others are unpacked.
 const FETCHES: usize = 4;

@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
-use super::file_lock;
 use super::module::Module;
+use crate::host::file_lock;
 
 /// The schema of [`Record`]; a folder with another one is made anew.
 const SCHEMA: u32 = 1;

@@ -60,7 +60,7 @@ impl Lab {
             suite: "trixie".into(),
             path,
             size: fs::metadata(&deb).unwrap().len(),
-            sha256: hash::of_file(&deb).unwrap(),
+            sha256: crate::host::digest::sha256_of_file(&deb).unwrap(),
         }
     }
 

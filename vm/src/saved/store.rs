@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::{Saved, memory};
-use crate::store;
+use crate::host::{boot_id, digest, write_whole};
 
 /// The form of what is kept; another one is not looked at.
 const SCHEMA: u32 = 2;
@@ -58,7 +57,7 @@ impl Checked {
             let now = file.metadata()?;
             Ok((now.ino(), now.len(), now.ctime(), now.ctime_nsec()))
         };
-        Ok(Self { boot: store::boot_id(), files: [file(&saved.memory)?, file(&saved.state)?] })
+        Ok(Self { boot: boot_id(), files: [file(&saved.memory)?, file(&saved.state)?] })
     }
 
     fn read(folder: &Path) -> Option<Self> {
@@ -74,12 +73,9 @@ impl Store {
 
     /// The name of a machine that is made of `parts`, which are all that it depends on.
     pub(crate) fn key(parts: &[&[u8]]) -> String {
-        let mut hash = Sha256::new_with_prefix(SCHEMA.to_le_bytes());
-        for part in parts {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
-        hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+        let with_length = |part: &&[u8]| [&(part.len() as u64).to_le_bytes(), *part].concat();
+        let parts = std::iter::once(SCHEMA.to_le_bytes().to_vec()).chain(parts.iter().map(with_length));
+        digest::hex(&digest::sha256(parts)[..12])
     }
 
     /// The lock file of all machines that are the same but for their initramfs: only one process makes such a one.
@@ -185,7 +181,7 @@ fn read(folder: &Path) -> Result<Saved, String> {
             return Err("it is not what was written".into());
         }
         // Where this cannot be kept, the next run checks again.
-        let _ = serde_json::to_vec(&now).map(|json| store::write_whole(&folder.join(CHECKED), &json));
+        let _ = serde_json::to_vec(&now).map(|json| write_whole(&folder.join(CHECKED), &json));
     }
     // Says when it was used last; where that cannot be written, it goes first.
     let _ = File::options()

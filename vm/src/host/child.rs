@@ -12,7 +12,7 @@ use nix::unistd::{getpid, getppid};
 
 /// Has the kernel kill the child when the thread that starts it ends, however that ends; so a child
 /// is started by a thread that outlives it. The child inherits `kept`, under the same numbers.
-pub(crate) fn die_with_us(command: &mut Command, kept: Vec<OwnedFd>) {
+pub fn die_with_us(command: &mut Command, kept: Vec<OwnedFd>) {
     let parent = getpid();
     let prepare = move || {
         for kept in &kept {
