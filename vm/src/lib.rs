@@ -8,6 +8,7 @@ pub mod accel;
 pub mod binary;
 pub mod compose;
 pub mod console;
+pub mod debian;
 pub mod event;
 pub mod host;
 pub mod initramfs;

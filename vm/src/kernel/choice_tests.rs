@@ -1,7 +1,7 @@
 //! Which kernels a selector means, and how pins compare with what is offered.
 
-use super::super::index::{Entry, Index};
 use super::*;
+use crate::debian::index::{Entry, Index};
 
 #[test]
 fn ranges_and_words_select_among_the_kernels_of_the_catalog() {

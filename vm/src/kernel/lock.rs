@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::catalog::Archive;
 use super::error::Error;
-use super::series::Archive;
 use super::spec::Spec;
 use crate::host::{digest, write_whole};
 
@@ -94,7 +94,7 @@ impl Package {
     }
 
     /// What a hand-edited or damaged file could get wrong and no later step would notice.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         // The name becomes a file's, the path is joined to a URL.
         let sound = is_word(&self.name)
             && self.path.starts_with("pool/")

@@ -3,29 +3,17 @@
 //! `kernels.toml` names the series, `kernels.lock` pins each to Debian packages, the cache keeps what a guest needs of
 //! them. [`Kernels`] ties these together.
 
-mod apt;
-mod command;
-mod config;
-mod deb;
-mod debian;
-mod download;
-mod error;
-mod fetch;
-mod image;
-mod index;
-mod local;
-mod lock;
-mod mirror;
-mod module;
-mod obtain;
-mod package;
-mod relock;
+pub(crate) mod catalog;
+pub(crate) mod error;
+pub(crate) mod image;
+pub(crate) mod lock;
 mod selector;
-mod series;
-mod spec;
-mod store;
+pub(crate) mod source;
+pub(crate) mod spec;
+pub(crate) mod store;
 #[cfg(test)]
 mod tests;
+mod update;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -34,13 +22,14 @@ use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 
+pub use catalog::{Archive, Catalog, Debian, Supported};
 pub use error::Error;
 pub use lock::{Lock, Package, Pin, Role};
-pub use relock::{Change, Standing, Verdict};
 pub use selector::{ParseSelectorError, Selector};
-pub use series::{Archive, Catalog, Debian, Supported};
 pub use spec::{ParseSpecError, Series, Spec};
+pub use update::{Change, Standing, Verdict};
 
+use source::local;
 use store::Store;
 
 /// How kernels may be had.
@@ -229,7 +218,11 @@ impl Kernels {
         Store::new(self.cache.join("modules"))
     }
 
-    fn cancel(&self) -> &AtomicBool {
+    pub(crate) fn cache(&self) -> &Path {
+        &self.cache
+    }
+
+    pub(crate) fn cancel(&self) -> &AtomicBool {
         &self.options.cancel
     }
 }

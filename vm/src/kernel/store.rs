@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
-use super::module::Module;
+use super::image::module::Module;
 use crate::host::file_lock;
 
 /// The schema of [`Record`]; a folder with another one is made anew.
@@ -31,53 +31,53 @@ const WORK: &str = ".work-";
 const LOCK: &str = ".lock-";
 
 /// A folder of kernels or of parts of them.
-pub(super) struct Store {
+pub(crate) struct Store {
     root: PathBuf,
 }
 
 /// What is in a folder of the store; written last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(crate) struct Record {
     schema: u32,
     /// What `uname -r` prints.
-    pub(super) release: String,
+    pub(crate) release: String,
     /// Debian's version, if it comes from there.
-    pub(super) version: Option<String>,
+    pub(crate) version: Option<String>,
     image: bool,
     config: bool,
     /// File names in load order.
     modules: Vec<String>,
     /// Of all files.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// A folder of the store.
 #[derive(Debug, Clone)]
-pub(super) struct Stored {
-    pub(super) key: String,
+pub(crate) struct Stored {
+    pub(crate) key: String,
     folder: PathBuf,
-    pub(super) record: Record,
+    pub(crate) record: Record,
 }
 
 impl Stored {
     /// The kernel image.
-    pub(super) fn image(&self) -> PathBuf {
+    pub(crate) fn image(&self) -> PathBuf {
         self.folder.join(IMAGE)
     }
 
     /// The config, if there is one.
-    pub(super) fn config(&self) -> Option<PathBuf> {
+    pub(crate) fn config(&self) -> Option<PathBuf> {
         self.record.config.then(|| self.folder.join(CONFIG))
     }
 
     /// The modules in load order.
-    pub(super) fn modules(&self) -> Vec<PathBuf> {
+    pub(crate) fn modules(&self) -> Vec<PathBuf> {
         self.record.modules.iter().map(|name| self.folder.join(MODULES).join(name)).collect()
     }
 }
 
 /// A folder that is being filled; only one process has it.
-pub(super) struct Work<'a> {
+pub(crate) struct Work<'a> {
     store: &'a Store,
     key: String,
     folder: PathBuf,
@@ -86,12 +86,12 @@ pub(super) struct Work<'a> {
 
 impl Store {
     /// The store below `root`; nothing is made before something is put in.
-    pub(super) fn new(root: PathBuf) -> Self {
+    pub(crate) fn new(root: PathBuf) -> Self {
         Store { root }
     }
 
     /// What is kept under a key.
-    pub(super) fn get(&self, key: &str) -> Option<Stored> {
+    pub(crate) fn get(&self, key: &str) -> Option<Stored> {
         let folder = self.root.join(key);
         let record: Record = serde_json::from_slice(&fs::read(folder.join(RECORD)).ok()?).ok()?;
         let stored = Stored { key: key.to_owned(), folder, record };
@@ -101,7 +101,7 @@ impl Store {
     }
 
     /// Keeps a folder from being pruned as long as the result lives; `None` if it has been pruned already.
-    pub(super) fn hold(&self, stored: &Stored) -> Option<File> {
+    pub(crate) fn hold(&self, stored: &Stored) -> Option<File> {
         let path = stored.folder.join(RECORD);
         let file = File::open(&path).ok()?;
         // It fails where the file system knows no locks: then nothing holds anything.
@@ -112,14 +112,14 @@ impl Store {
     }
 
     /// All that is kept.
-    pub(super) fn all(&self) -> Vec<Stored> {
+    pub(crate) fn all(&self) -> Vec<Stored> {
         self.names().iter().filter(|name| !name.starts_with('.')).filter_map(|key| self.get(key)).collect()
     }
 
     /// Begins to fill a folder; waits while another process does. `waiting` is called once if so.
     ///
     /// What is there by then must be looked for again.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         &self,
         key: &str,
         cancel: &AtomicBool,
@@ -132,7 +132,7 @@ impl Store {
     }
 
     /// Removes what `keep` does not name and nobody holds, and all that is half made and nobody's; gives names and bytes.
-    pub(super) fn prune(&self, keep: &[String]) -> Result<Vec<(PathBuf, u64)>, Error> {
+    pub(crate) fn prune(&self, keep: &[String]) -> Result<Vec<(PathBuf, u64)>, Error> {
         let mut removed = Vec::new();
         for name in self.names() {
             let key = name.strip_prefix(WORK).unwrap_or(&name);
@@ -145,7 +145,7 @@ impl Store {
     }
 
     /// Removes half-made folders that were left long ago. Failing to is no reason to fail.
-    pub(super) fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         for name in self.names() {
             let Some(key) = name.strip_prefix(WORK) else { continue };
             let modified = fs::metadata(self.root.join(&name)).and_then(|data| data.modified());
@@ -189,14 +189,14 @@ impl Store {
 
 impl Work<'_> {
     /// The folder for downloads; it stays if the work breaks off, so that the next try goes on with them.
-    pub(super) fn downloads(&self) -> Result<PathBuf, Error> {
+    pub(crate) fn downloads(&self) -> Result<PathBuf, Error> {
         let folder = self.folder.join("debs");
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         Ok(folder)
     }
 
     /// The empty folder to fill.
-    pub(super) fn start(&self) -> Result<Filling<'_>, Error> {
+    pub(crate) fn start(&self) -> Result<Filling<'_>, Error> {
         let folder = self.folder.join("new");
         discard(&folder)?;
         fs::create_dir_all(folder.join(MODULES)).map_err(Error::io("create", &folder))?;
@@ -214,7 +214,7 @@ impl Work<'_> {
 }
 
 /// What is being put together.
-pub(super) struct Filling<'a> {
+pub(crate) struct Filling<'a> {
     work: &'a Work<'a>,
     folder: PathBuf,
     record: Record,
@@ -222,19 +222,19 @@ pub(super) struct Filling<'a> {
 
 impl Filling<'_> {
     /// Puts the image in.
-    pub(super) fn image(&mut self, content: impl io::Read) -> Result<PathBuf, Error> {
+    pub(crate) fn image(&mut self, content: impl io::Read) -> Result<PathBuf, Error> {
         self.record.image = true;
         self.put(IMAGE, content)
     }
 
     /// Puts the config in.
-    pub(super) fn config(&mut self, content: impl io::Read) -> Result<PathBuf, Error> {
+    pub(crate) fn config(&mut self, content: impl io::Read) -> Result<PathBuf, Error> {
         self.record.config = true;
         self.put(CONFIG, content)
     }
 
     /// Puts the modules in, in load order.
-    pub(super) fn modules(&mut self, modules: &[Module]) -> Result<(), Error> {
+    pub(crate) fn modules(&mut self, modules: &[Module]) -> Result<(), Error> {
         for (index, module) in modules.iter().enumerate() {
             let name = format!("{index:02}-{}.ko", module.name);
             self.put(&format!("{MODULES}/{name}"), &module.content[..])?;
@@ -244,17 +244,17 @@ impl Filling<'_> {
     }
 
     /// Whether the image is in.
-    pub(super) fn has_image(&self) -> bool {
+    pub(crate) fn has_image(&self) -> bool {
         self.record.image
     }
 
     /// Whether the config is in.
-    pub(super) fn has_config(&self) -> bool {
+    pub(crate) fn has_config(&self) -> bool {
         self.record.config
     }
 
     /// Where the config is, if it is in.
-    pub(super) fn config_path(&self) -> Option<PathBuf> {
+    pub(crate) fn config_path(&self) -> Option<PathBuf> {
         self.record.config.then(|| self.folder.join(CONFIG))
     }
 
@@ -271,7 +271,7 @@ impl Filling<'_> {
     }
 
     /// Gives the folder its name, and drops the downloads.
-    pub(super) fn finish(mut self, release: &str, version: Option<&str>) -> Result<Stored, Error> {
+    pub(crate) fn finish(mut self, release: &str, version: Option<&str>) -> Result<Stored, Error> {
         self.record.release = release.to_owned();
         self.record.version = version.map(str::to_owned);
         let record = serde_json::to_vec_pretty(&self.record).map_err(io::Error::other);

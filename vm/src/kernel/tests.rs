@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
-use super::image::tests::image;
-use super::module::tests::module;
+use super::image::bzimage::tests::image;
+use super::image::module::tests::module;
 use super::*;
 use crate::event::{Event, Observer};
 
@@ -283,7 +283,7 @@ fn a_cache_that_cannot_be_made_is_named() {
 
 /// Prunes until `count` things are removed, or gives up: a process that another test forks just now has our locks
 /// until it executes.
-pub(super) fn pruned<T>(count: usize, prune: impl Fn() -> Vec<T>) -> Vec<T> {
+pub(crate) fn pruned<T>(count: usize, prune: impl Fn() -> Vec<T>) -> Vec<T> {
     let mut removed = prune();
     for _ in 0..500 {
         if removed.len() >= count {

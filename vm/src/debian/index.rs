@@ -6,37 +6,37 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::apt::Apt;
-use super::error::Error;
-use super::lock::Package;
-use super::series::{Archive, Debian};
+use crate::debian::apt::Apt;
 use crate::host::write_whole;
+use crate::kernel::catalog::{Archive, Debian};
+use crate::kernel::error::Error;
+use crate::kernel::lock::Package;
 
 /// How long a boiled-down index serves; Debian's archives change at most four times a day.
 const FRESH: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// The kernel packages of all suites.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Index {
+pub(crate) struct Index {
     /// What it was made from; another one does not fit.
-    pub(super) sources: Vec<String>,
+    pub(crate) sources: Vec<String>,
     /// The packages, those of preferred suites first.
-    pub(super) entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
     /// Suites that could not be used, each with the reason.
-    pub(super) left_out: Vec<(String, String)>,
+    pub(crate) left_out: Vec<(String, String)>,
 }
 
 /// A package and what it depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Entry {
-    pub(super) package: Package,
+pub(crate) struct Entry {
+    pub(crate) package: Package,
     /// The names in its `Depends`, without versions and architectures; of alternatives the first.
-    pub(super) depends: Vec<String>,
+    pub(crate) depends: Vec<String>,
 }
 
 impl Index {
     /// Updates `apt` and reads what it has; keeps the result in `file`.
-    pub(super) fn update(
+    pub(crate) fn update(
         apt: &Apt,
         debian: &Debian,
         accept_expired: bool,
@@ -59,7 +59,7 @@ impl Index {
     }
 
     /// The index that an earlier run kept, if it is fresh and made from the same sources.
-    pub(super) fn read_fresh(file: &Path, sources: &[String]) -> Option<Self> {
+    pub(crate) fn read_fresh(file: &Path, sources: &[String]) -> Option<Self> {
         let modified = fs::metadata(file).and_then(|data| data.modified()).ok()?;
         // A time in the future is a clock that was set back: do not believe it.
         let age = SystemTime::now().duration_since(modified).ok()?;
@@ -68,23 +68,23 @@ impl Index {
     }
 
     /// Whether all suites could be used.
-    pub(super) fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.left_out.is_empty()
     }
 
     /// Whether a package is offered, wherever.
-    pub(super) fn has(&self, package: &Package) -> bool {
+    pub(crate) fn has(&self, package: &Package) -> bool {
         self.entries.iter().any(|entry| entry.package.sha256 == package.sha256)
     }
 
     /// Whether a suite is among those that could not be used.
-    pub(super) fn lacks_suite(&self, suite: &str) -> bool {
+    pub(crate) fn lacks_suite(&self, suite: &str) -> bool {
         self.left_out.iter().any(|(name, _)| name == suite)
     }
 
     /// What a person should know about the suites that are left out: one sentence for those that expired together,
     /// which a mirror that stands still causes, and one for each other. The `rolling` ones can be had all the same.
-    pub(super) fn warnings(&self, rolling: &[String]) -> Vec<String> {
+    pub(crate) fn warnings(&self, rolling: &[String]) -> Vec<String> {
         let (expired, others): (Vec<_>, Vec<_>) =
             self.left_out.iter().partition(|(_, reason)| reason.contains("is expired"));
         let mut warnings = Vec::new();
@@ -182,7 +182,7 @@ impl<'a> Stanzas<'a> {
 }
 
 /// The beginnings of names of packages that make up kernels, before the release.
-pub(super) const PARTS: [&str; 4] = ["linux-image-", "linux-binary-", "linux-base-", "linux-modules-"];
+pub(crate) const PARTS: [&str; 4] = ["linux-image-", "linux-binary-", "linux-base-", "linux-modules-"];
 
 /// Whether a package is a signed kernel or a part of one, by its name.
 fn is_kernel_package(name: &str) -> bool {

@@ -8,22 +8,22 @@ use std::cmp::Ordering;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
-use super::command;
-use super::error::Error;
-use super::index::{Entry, Index};
-use super::lock::{Package, Pin};
-use super::spec::Spec;
+use crate::debian::command;
+use crate::debian::index::{Entry, Index};
+use crate::kernel::error::Error;
+use crate::kernel::lock::{Package, Pin};
+use crate::kernel::spec::Spec;
 
 /// How many versions a message names; old suites and backports together have dozens.
 const SHOWN: usize = 5;
 
 /// A kernel that Debian offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Offer {
+pub(crate) struct Offer {
     /// What `uname -r` prints.
-    pub(super) release: String,
+    pub(crate) release: String,
     /// Debian's version.
-    pub(super) version: String,
+    pub(crate) version: String,
     /// Its place in the list of flavours; 0 is the preferred one.
     flavour: usize,
     packages: Vec<Package>,
@@ -31,7 +31,7 @@ pub(super) struct Offer {
 
 impl Offer {
     /// Whether it has the very files of a pin, wherever they are now.
-    pub(super) fn is(&self, pin: &Pin) -> bool {
+    pub(crate) fn is(&self, pin: &Pin) -> bool {
         let hashes = |packages: &[Package]| -> Vec<String> {
             packages.iter().map(|package| package.sha256.clone()).collect()
         };
@@ -39,13 +39,13 @@ impl Offer {
     }
 
     /// The offer as an entry of the lock, under the name `spec`.
-    pub(super) fn pin(self, spec: &Spec) -> Pin {
+    pub(crate) fn pin(self, spec: &Spec) -> Pin {
         Pin { spec: spec.to_string(), release: self.release, version: self.version, packages: self.packages }
     }
 }
 
 /// All kernels of the index that are complete enough to boot, in its order.
-pub(super) fn offers(index: &Index, flavours: &[String]) -> Vec<Offer> {
+pub(crate) fn offers(index: &Index, flavours: &[String]) -> Vec<Offer> {
     let offer = |entry| offer(entry, index, flavours);
     let mut offers: Vec<Offer> = Vec::new();
     for offer in index.entries.iter().filter_map(offer) {
@@ -94,7 +94,7 @@ fn flavour_of(release: &str, flavours: &[String]) -> Option<usize> {
 }
 
 /// The newest of those that a spec names: by Debian's order of versions, then by flavour.
-pub(super) fn newest(offers: &[Offer], spec: &Spec, cancel: &AtomicBool) -> Result<Option<Offer>, Error> {
+pub(crate) fn newest(offers: &[Offer], spec: &Spec, cancel: &AtomicBool) -> Result<Option<Offer>, Error> {
     let mut best: Option<&Offer> = None;
     for offer in offers {
         if !spec.matches(&offer.release, &offer.version) {
@@ -115,7 +115,7 @@ pub(super) fn newest(offers: &[Offer], spec: &Spec, cancel: &AtomicBool) -> Resu
 }
 
 /// The newest few versions that are offered of what a spec names, for messages; the newest first.
-pub(super) fn newest_versions(
+pub(crate) fn newest_versions(
     offers: &[Offer],
     spec: &Spec,
     cancel: &AtomicBool,
@@ -132,7 +132,7 @@ pub(super) fn newest_versions(
 }
 
 /// Compares two versions the way Debian does (`deb-version(7)`). dpkg is the authority, and is asked few times.
-pub(super) fn compare(left: &str, right: &str, cancel: &AtomicBool) -> Result<Ordering, Error> {
+pub(crate) fn compare(left: &str, right: &str, cancel: &AtomicBool) -> Result<Ordering, Error> {
     if left == right {
         return Ok(Ordering::Equal);
     }
@@ -156,7 +156,7 @@ pub(super) fn compare(left: &str, right: &str, cancel: &AtomicBool) -> Result<Or
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::series::Archive;
+    use crate::kernel::catalog::Archive;
 
     static NEVER: AtomicBool = AtomicBool::new(false);
 

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::command;
-use super::error::Error;
-use super::series::{Archive, Debian};
+use crate::debian::command;
+use crate::kernel::catalog::{Archive, Debian};
+use crate::kernel::error::Error;
 
 /// The template of Debian's sources that python-apt ships, for hosts whose own sources are another distribution's.
 const TEMPLATE: &str = "/usr/share/python-apt/templates/Debian.info";
@@ -16,14 +16,14 @@ const ALIASES: [&str; 5] = ["stable", "oldstable", "oldoldstable", "testing", "u
 
 /// The two archives' addresses, each with a slash at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mirror {
+pub(crate) struct Mirror {
     main: String,
     security: String,
 }
 
 impl Mirror {
     /// The mirror that the user named, or else the one of the host's own sources.
-    pub(super) fn find(main: Option<&str>, security: Option<&str>, debian: &Debian) -> Result<Self, Error> {
+    pub(crate) fn find(main: Option<&str>, security: Option<&str>, debian: &Debian) -> Result<Self, Error> {
         if let Some(main) = main {
             let main = checked(main)?;
             let security = security.map_or_else(|| Ok(security_of(&main)), checked)?;
@@ -43,13 +43,13 @@ impl Mirror {
     }
 
     /// What an index of these suites is made from; another list means another index.
-    pub(super) fn sources(&self, debian: &Debian, accept_expired: bool) -> Vec<String> {
+    pub(crate) fn sources(&self, debian: &Debian, accept_expired: bool) -> Vec<String> {
         let sources = debian.suites().map(|(suite, archive)| format!("{}{suite}", self.base(archive)));
         sources.chain(accept_expired.then(|| "the rolling ones even if expired".to_owned())).collect()
     }
 
     /// An archive's address, with a slash at the end.
-    pub(super) fn base(&self, archive: Archive) -> &str {
+    pub(crate) fn base(&self, archive: Archive) -> &str {
         match archive {
             Archive::Main => &self.main,
             Archive::Security => &self.security,

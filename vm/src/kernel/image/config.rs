@@ -1,6 +1,6 @@
 //! What a kernel's config says about the modules that a guest needs.
 
-use super::error::Error;
+use crate::kernel::error::Error;
 
 /// What a guest needs to reach its virtio-serial port: the option, and the module that it makes.
 const NEEDED: [(&str, &str); 2] =
@@ -9,7 +9,7 @@ const NEEDED: [(&str, &str); 2] =
 /// The modules that a guest needs because they are not built into the kernel; their dependencies come on top.
 ///
 /// `kernel` is for messages.
-pub(super) fn needed_modules(config: &str, kernel: &str) -> Result<Vec<&'static str>, Error> {
+pub(crate) fn needed_modules(config: &str, kernel: &str) -> Result<Vec<&'static str>, Error> {
     let mut modules = Vec::new();
     for (option, module) in NEEDED {
         match value(config, option) {
@@ -22,7 +22,7 @@ pub(super) fn needed_modules(config: &str, kernel: &str) -> Result<Vec<&'static 
 }
 
 /// The modules that a guest needs, where no config says which are built in.
-pub(super) fn all_modules() -> Vec<&'static str> {
+pub(crate) fn all_modules() -> Vec<&'static str> {
     NEEDED.map(|(_, module)| module).to_vec()
 }
 

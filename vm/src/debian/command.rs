@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::error::Error;
 use crate::host::child;
+use crate::kernel::error::Error;
 
 /// How often a running tool is looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -21,7 +21,7 @@ const TICK: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// The tool is not there or cannot be started; `package` is what has it.
-pub(super) fn spawn(command: &mut Command, package: &'static str) -> Result<Child, Error> {
+pub(crate) fn spawn(command: &mut Command, package: &'static str) -> Result<Child, Error> {
     command.env("LC_ALL", "C").stdin(Stdio::null());
     child::die_with_us(command, Vec::new());
     command.spawn().map_err(|source| failed(command, package, source))
@@ -31,7 +31,7 @@ pub(super) fn spawn(command: &mut Command, package: &'static str) -> Result<Chil
 ///
 /// # Errors
 /// The tool cannot be run, or `cancel` was set; then it is dead.
-pub(super) fn run(
+pub(crate) fn run(
     command: &mut Command,
     package: &'static str,
     cancel: &AtomicBool,
@@ -41,7 +41,7 @@ pub(super) fn run(
 }
 
 /// The same; calls `hear`, on another thread, with each line that it writes to standard error, at once.
-pub(super) fn run_and_hear(
+pub(crate) fn run_and_hear(
     command: &mut Command,
     package: &'static str,
     cancel: &AtomicBool,
@@ -98,7 +98,7 @@ impl Drop for Watcher {
 }
 
 /// Reads a child's standard error in a thread of its own, so that a full pipe never stops it; `hear` gets each line.
-pub(super) fn collect_stderr(
+pub(crate) fn collect_stderr(
     child: &mut Child,
     mut hear: impl FnMut(&str) + Send + 'static,
 ) -> thread::JoinHandle<String> {
@@ -119,7 +119,7 @@ pub(super) fn collect_stderr(
 }
 
 /// Ends a tool in a friendly way, so that it can end its own children, and waits for it.
-pub(super) fn end(child: &mut Child) {
+pub(crate) fn end(child: &mut Child) {
     if let Ok(pid) = i32::try_from(child.id()) {
         // Not waited for yet, so the number is still its own; if it has ended there is nobody to signal.
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGTERM);
@@ -128,18 +128,18 @@ pub(super) fn end(child: &mut Child) {
 }
 
 /// The error of a tool that could not be run.
-pub(super) fn failed(command: &Command, package: &'static str, source: io::Error) -> Error {
+pub(crate) fn failed(command: &Command, package: &'static str, source: io::Error) -> Error {
     Error::Tool { tool: command_name(command), package, source }
 }
 
 /// The name of a tool, without its folder.
-pub(super) fn command_name(command: &Command) -> String {
+pub(crate) fn command_name(command: &Command) -> String {
     let program = std::path::Path::new(command.get_program());
     program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// The lines of a message that say what went wrong: the last few that are not empty, in one line.
-pub(super) fn summary(messages: &str) -> String {
+pub(crate) fn summary(messages: &str) -> String {
     let mut lines: Vec<&str> = messages.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     // apt says what matters with an `E:`; the rest then is noise.
     if lines.iter().any(|line| line.starts_with("E: ")) {

@@ -4,23 +4,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use super::config;
-use super::error::Error;
-use super::image;
-use super::module::{self, Module};
-use super::store::{Store, Stored};
 use crate::host::digest;
+use crate::kernel::error::Error;
+use crate::kernel::image::bzimage as image;
+use crate::kernel::image::config;
+use crate::kernel::image::module::{self, Module};
+use crate::kernel::store::{Store, Stored};
 
 /// Where a build of x86 puts the image (`Documentation/kbuild/`, `make help`).
 const BUILT_IMAGE: &str = "arch/x86/boot/bzImage";
 
 /// An image on the host with what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LocalImage {
-    pub(super) image: PathBuf,
+pub(crate) struct LocalImage {
+    pub(crate) image: PathBuf,
     /// What `uname -r` will print, or `unknown`.
-    pub(super) release: String,
-    pub(super) config: Option<PathBuf>,
+    pub(crate) release: String,
+    pub(crate) config: Option<PathBuf>,
     /// Folders to look for modules in, the likeliest first.
     module_folders: Vec<PathBuf>,
 }
@@ -29,7 +29,7 @@ pub(super) struct LocalImage {
 ///
 /// # Errors
 /// There is no such file, it is no kernel, or the tree has not been built.
-pub(super) fn find(path: &Path) -> Result<LocalImage, Error> {
+pub(crate) fn find(path: &Path) -> Result<LocalImage, Error> {
     let path = fs::canonicalize(path).map_err(Error::io("read", path))?;
     if path.is_dir() { build_tree(&path) } else { image_file(path) }
 }
@@ -74,7 +74,7 @@ fn existing(path: PathBuf) -> Option<PathBuf> {
 
 impl LocalImage {
     /// Puts the modules that a guest needs into `store`, decompressed and in load order; none if it needs none.
-    pub(super) fn modules(&self, store: &Store, cancel: &AtomicBool) -> Result<Option<Stored>, Error> {
+    pub(crate) fn modules(&self, store: &Store, cancel: &AtomicBool) -> Result<Option<Stored>, Error> {
         let modules = self.needed_modules()?;
         if modules.is_empty() {
             return Ok(None);
@@ -120,7 +120,7 @@ impl LocalImage {
     }
 
     /// A hash that changes with the image and the modules.
-    pub(super) fn id(&self, modules: Option<&Stored>) -> Result<String, Error> {
+    pub(crate) fn id(&self, modules: Option<&Stored>) -> Result<String, Error> {
         let image = digest::sha256_of_file(&self.image).map_err(Error::io("read", &self.image))?;
         let modules = modules.and_then(|stored| stored.key.rsplit('-').next()).unwrap_or("none");
         Ok(format!("{}-{}-{modules}", self.release, &image[..12]))
@@ -156,7 +156,7 @@ fn find_below(folder: &Path, name: &str) -> Option<PathBuf> {
 }
 
 /// What `uname -r` prints here.
-pub(super) fn host_release() -> Result<String, Error> {
+pub(crate) fn host_release() -> Result<String, Error> {
     // `proc_sys_kernel(5)`: the same string as in `uname(2)`.
     let path = Path::new("/proc/sys/kernel/osrelease");
     let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
@@ -166,8 +166,8 @@ pub(super) fn host_release() -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::image::tests::image;
-    use crate::kernel::module::tests::module;
+    use crate::kernel::image::bzimage::tests::image;
+    use crate::kernel::image::module::tests::module;
 
     static NEVER: AtomicBool = AtomicBool::new(false);
     const AS_MODULES: &str = "CONFIG_VIRTIO_PCI=m\nCONFIG_VIRTIO_CONSOLE=m\n";

@@ -8,37 +8,37 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::command;
-use super::error::Error;
-use super::mirror::Mirror;
-use super::series::{Archive, Debian};
+use crate::debian::command;
+use crate::debian::mirror::Mirror;
 use crate::host::write_whole;
+use crate::kernel::catalog::{Archive, Debian};
+use crate::kernel::error::Error;
 
 /// Where apt keeps its helper on every distribution that has apt.
-pub(super) const HELPER: &str = "/usr/lib/apt/apt-helper";
+pub(crate) const HELPER: &str = "/usr/lib/apt/apt-helper";
 
 /// Debian's keys, under the names that the package debian-archive-keyring has had.
 const KEYRINGS: [&str; 2] =
     ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
 
 /// A private apt with its state in one folder.
-pub(super) struct Apt<'a> {
+pub(crate) struct Apt<'a> {
     folder: &'a Path,
-    pub(super) mirror: Mirror,
-    pub(super) cancel: &'a AtomicBool,
+    pub(crate) mirror: Mirror,
+    pub(crate) cancel: &'a AtomicBool,
 }
 
 /// What came of an update.
-pub(super) struct Update {
+pub(crate) struct Update {
     /// Suites whose index is there and fresh, each with the file that holds it.
-    pub(super) indexes: Vec<(String, PathBuf)>,
+    pub(crate) indexes: Vec<(String, PathBuf)>,
     /// Suites that are left out, each with the reason.
-    pub(super) left_out: Vec<(String, String)>,
+    pub(crate) left_out: Vec<(String, String)>,
 }
 
 impl<'a> Apt<'a> {
     /// Sets up the configuration in `folder`; downloads nothing. Many may do this at once, with the same mirror.
-    pub(super) fn open(folder: &'a Path, mirror: Mirror, cancel: &'a AtomicBool) -> Result<Self, Error> {
+    pub(crate) fn open(folder: &'a Path, mirror: Mirror, cancel: &'a AtomicBool) -> Result<Self, Error> {
         let apt = Apt { folder, mirror, cancel };
         for part in ["lists/partial", "archives/partial"] {
             let path = folder.join(part);
@@ -85,7 +85,7 @@ impl<'a> Apt<'a> {
 
     /// Fetches the suites' indexes and checks their signatures and dates; of the rolling ones, with `accept_expired`,
     /// the signatures alone.
-    pub(super) fn update(&self, debian: &Debian, accept_expired: bool) -> Result<Update, Error> {
+    pub(crate) fn update(&self, debian: &Debian, accept_expired: bool) -> Result<Update, Error> {
         let keyring = KEYRINGS.iter().map(Path::new).find(|path| path.exists());
         let keyring = keyring.ok_or_else(|| Error::NoKeyring { path: KEYRINGS[0].into() })?;
         let sources = sources(debian, &self.mirror, keyring, accept_expired);
@@ -138,7 +138,7 @@ impl<'a> Apt<'a> {
     }
 
     /// Reads an index, decompressed, line by line.
-    pub(super) fn read_index(&self, file: &Path, mut line: impl FnMut(&[u8])) -> Result<(), Error> {
+    pub(crate) fn read_index(&self, file: &Path, mut line: impl FnMut(&[u8])) -> Result<(), Error> {
         let mut command = self.command(HELPER);
         command.arg("cat-file").arg(file).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command::spawn(&mut command, "apt")?;
@@ -163,7 +163,7 @@ impl<'a> Apt<'a> {
     }
 
     /// A command of apt's that uses this state.
-    pub(super) fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env("APT_CONFIG", self.folder.join("apt.conf"));
         command

@@ -6,14 +6,14 @@ use std::path::{Component, Path};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::command;
-use super::error::Error;
+use crate::debian::command;
+use crate::kernel::error::Error;
 
 /// Shows the regular files of a package to `visit`, in the package's order, until it breaks off.
 ///
 /// The path is relative and has only ordinary components. Nothing is written: that is up to `visit`, under names of
 /// its own.
-pub(super) fn visit(
+pub(crate) fn visit(
     deb: &Path,
     cancel: &AtomicBool,
     visit: impl FnMut(&str, &mut dyn Read) -> Result<ControlFlow<()>, Error>,

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::error::Error;
+use crate::kernel::error::Error;
 
 /// Enough bytes to hold the boot sector, the setup header and the setup code with the version string.
 const HEAD: u64 = 64 << 10;
@@ -23,7 +23,7 @@ const KERNEL_VERSION: usize = 0x20E;
 ///
 /// # Errors
 /// The file cannot be read, or is no image that the x86 boot protocol covers.
-pub(super) fn release(path: &Path) -> Result<Option<String>, Error> {
+pub(crate) fn release(path: &Path) -> Result<Option<String>, Error> {
     let mut head = Vec::new();
     let file = File::open(path).map_err(Error::io("read", path))?;
     file.take(HEAD).read_to_end(&mut head).map_err(Error::io("read", path))?;
@@ -56,7 +56,7 @@ fn version_string(head: &[u8]) -> Option<String> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::fs;
 

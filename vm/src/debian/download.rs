@@ -9,12 +9,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::apt::{Apt, HELPER};
-use super::command;
-use super::error::Error;
-use super::lock::Package;
+use crate::debian::apt::{Apt, HELPER};
+use crate::debian::command;
 use crate::event::{Event, Observer};
 use crate::host::digest;
+use crate::kernel::error::Error;
+use crate::kernel::lock::Package;
 
 /// Has apt tell what servers answer (`apt-transport-http(1)`).
 const TELL_ANSWERS: [&str; 4] =
@@ -22,7 +22,7 @@ const TELL_ANSWERS: [&str; 4] =
 
 impl Apt<'_> {
     /// Downloads a package to `target` and checks it; goes on where an earlier try broke off.
-    pub(super) fn download(
+    pub(crate) fn download(
         &self,
         package: &Package,
         target: &Path,

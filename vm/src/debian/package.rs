@@ -5,11 +5,12 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::apt::Apt;
-use super::error::Error;
-use super::lock::Package;
-use super::{Kernels, deb};
+use super::deb;
+use crate::debian::apt::Apt;
 use crate::event::{Event, Observer};
+use crate::kernel::Kernels;
+use crate::kernel::error::Error;
+use crate::kernel::lock::Package;
 
 impl Package {
     /// Reads a file in TOML that pins one package, in the form of an entry of `kernels.lock`.
@@ -44,7 +45,7 @@ impl Kernels {
         fs::create_dir_all(target).map_err(Error::io("create", target))?;
         let deb = target.join(format!("{}.deb", package.name));
         observer.notify(Event::Step(format!("downloading {}", package.title())));
-        let folder = self.cache.join("apt");
+        let folder = self.cache().join("apt");
         let apt = Apt::open(&folder, self.mirror()?, self.cancel())?;
         apt.download(package, &deb, observer)?;
         observer.notify(Event::Step(format!("unpacking {}", package.title())));

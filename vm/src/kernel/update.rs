@@ -1,12 +1,12 @@
 //! Moves `kernels.lock` to the newest kernels that Debian's suites offer, or says what would move.
 
 use super::Kernels;
-use super::debian::{self, Offer};
 use super::error::Error;
-use super::index::Index;
 use super::lock::{Lock, Pin, Role};
 use super::selector::Selector;
+use super::source::debian::offer::{self as debian, Offer};
 use super::spec::Spec;
+use crate::debian::index::Index;
 use crate::event::{Event, Observer};
 
 /// What became of one entry of the lock.
@@ -96,7 +96,7 @@ impl Kernels {
         wanted.iter().map(|spec| self.standing(spec, &index, &offers)).collect()
     }
 
-    pub(super) fn standing(&self, spec: &Spec, index: &Index, offers: &[Offer]) -> Result<Standing, Error> {
+    pub(crate) fn standing(&self, spec: &Spec, index: &Index, offers: &[Offer]) -> Result<Standing, Error> {
         let pin = self.pinned(spec);
         let newest = debian::newest(offers, spec, self.cancel())?.map(|offer| offer.version);
         let verdict = match (pin, &newest) {
@@ -155,7 +155,7 @@ impl Kernels {
     }
 
     /// Chooses between the pin of before and the newest offer. A pin never moves back.
-    pub(super) fn choose(
+    pub(crate) fn choose(
         &self,
         spec: &Spec,
         old: Option<&Pin>,

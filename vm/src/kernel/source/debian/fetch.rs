@@ -6,21 +6,21 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use super::apt::Apt;
-use super::config;
-use super::deb;
-use super::error::Error;
-use super::image;
-use super::lock::{Package, Pin, Role};
-use super::module::{self, Module};
-use super::store::{Filling, Stored, Work};
+use crate::debian::apt::Apt;
+use crate::debian::deb;
 use crate::event::{Event, Observer};
+use crate::kernel::error::Error;
+use crate::kernel::image::bzimage as image;
+use crate::kernel::image::config;
+use crate::kernel::image::module::{self, Module};
+use crate::kernel::lock::{Package, Pin, Role};
+use crate::kernel::store::{Filling, Stored, Work};
 
 /// The means to fetch.
-pub(super) struct Fetch<'a> {
-    pub(super) apt: &'a Apt<'a>,
-    pub(super) cancel: &'a AtomicBool,
-    pub(super) observer: &'a dyn Observer,
+pub(crate) struct Fetch<'a> {
+    pub(crate) apt: &'a Apt<'a>,
+    pub(crate) cancel: &'a AtomicBool,
+    pub(crate) observer: &'a dyn Observer,
 }
 
 impl Fetch<'_> {
@@ -28,7 +28,7 @@ impl Fetch<'_> {
     ///
     /// # Errors
     /// [`Error::Gone`] if the mirror lacks a package without which the kernel is of no use.
-    pub(super) fn kernel(&self, pin: &Pin, work: &Work) -> Result<Stored, Error> {
+    pub(crate) fn kernel(&self, pin: &Pin, work: &Work) -> Result<Stored, Error> {
         let debs = work.downloads()?;
         let mut filling = work.start()?;
         for package in pin.packages.iter().filter(|package| package.role() == Role::Image) {

@@ -1,24 +1,27 @@
 //! From a spec to files: the lock first, then the cache, then the mirror, and only then Debian's indexes.
 
+mod fetch;
+pub(crate) mod offer;
+
 use std::fs;
 use std::panic::resume_unwind;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use super::apt::Apt;
-use super::debian::{self, Offer};
-use super::error::Error;
-use super::fetch::Fetch;
-use super::index::Index;
-use super::local;
-use super::lock::Pin;
-use super::mirror::Mirror;
-use super::spec::Spec;
-use super::store::{Store, Stored};
-use super::{Kernel, Kernels, Source};
+use crate::debian::apt::Apt;
+use crate::debian::index::Index;
+use crate::debian::mirror::Mirror;
 use crate::event::{Event, Observer};
 use crate::host::file_lock;
+use crate::kernel::error::Error;
+use crate::kernel::lock::Pin;
+use crate::kernel::source::debian::fetch::Fetch;
+use crate::kernel::source::debian::offer::{self as debian, Offer};
+use crate::kernel::source::local;
+use crate::kernel::spec::Spec;
+use crate::kernel::store::{Store, Stored};
+use crate::kernel::{Kernel, Kernels, Source};
 
 /// Kernels to fetch at a time: enough to fill the line while others are unpacked.
 const FETCHES: usize = 4;
@@ -228,7 +231,7 @@ impl Kernels {
     }
 
     /// What Debian's suites have. An index that is a few hours old will do, unless `afresh`.
-    pub(super) fn index(&self, afresh: bool, observer: &dyn Observer) -> Result<Index, Error> {
+    pub(crate) fn index(&self, afresh: bool, observer: &dyn Observer) -> Result<Index, Error> {
         let folder = self.cache.join("apt");
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         let waiting =
@@ -255,18 +258,18 @@ impl Kernels {
         Ok(index)
     }
 
-    pub(super) fn mirror(&self) -> Result<Mirror, Error> {
+    pub(crate) fn mirror(&self) -> Result<Mirror, Error> {
         let (main, security) = (&self.options.mirror, &self.options.security_mirror);
         Mirror::find(main.as_deref(), security.as_deref(), &self.catalog.debian)
     }
 
     /// The kernels of an index in the flavours that will do.
-    pub(super) fn offers(&self, index: &Index) -> Vec<Offer> {
+    pub(crate) fn offers(&self, index: &Index) -> Vec<Offer> {
         debian::offers(index, &self.catalog.debian.flavours)
     }
 
     /// Refuses specs of series that nobody knows, without looking anywhere.
-    pub(super) fn check_known(&self, spec: &Spec) -> Result<(), Error> {
+    pub(crate) fn check_known(&self, spec: &Spec) -> Result<(), Error> {
         let supported = self.catalog.series.iter().any(|series| Some(series.name) == spec.series());
         if supported || self.all().contains(spec) || self.lock.find(spec).is_some() {
             return Ok(());
@@ -275,13 +278,13 @@ impl Kernels {
     }
 
     /// The error of a spec that names nothing.
-    pub(super) fn unknown(&self, spec: &Spec) -> Error {
+    pub(crate) fn unknown(&self, spec: &Spec) -> Error {
         let known = self.all().iter().map(Spec::to_string).collect();
         Error::UnknownSpec { spec: spec.to_string(), known }
     }
 
     /// Refuses what `locked` and `offline` forbid, of a spec whose pinned kernel is not cached.
-    pub(super) fn check_allowed(&self, spec: &Spec) -> Result<(), Error> {
+    pub(crate) fn check_allowed(&self, spec: &Spec) -> Result<(), Error> {
         if self.options.locked && self.lock.find(spec).is_none() {
             return Err(Error::NotPinned { spec: spec.to_string(), lock: self.lock_path.clone() });
         }

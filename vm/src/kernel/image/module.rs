@@ -5,32 +5,32 @@ use std::io::{self, Read};
 
 use object::{Object, ObjectSection};
 
-use super::error::Error;
+use crate::kernel::error::Error;
 
 /// No module of a virtio driver comes near this many bytes; more is a damaged file.
 const LARGEST: u64 = 64 << 20;
 
 /// A module, decompressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Module {
+pub(crate) struct Module {
     /// With underscores, as the kernel lists it.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The ELF file.
-    pub(super) content: Vec<u8>,
+    pub(crate) content: Vec<u8>,
 }
 
 /// The ends of modules' file names.
 const SUFFIXES: [&str; 4] = [".ko", ".ko.xz", ".ko.zst", ".ko.gz"];
 
 /// The name of the module in a file of this name; none if the file is no module.
-pub(super) fn name_of(file: &str) -> Option<String> {
+pub(crate) fn name_of(file: &str) -> Option<String> {
     let stem = SUFFIXES.iter().find_map(|suffix| file.strip_suffix(suffix))?;
     // Files have either sign; the kernel has underscores.
     Some(stem.replace('-', "_"))
 }
 
 /// Reads a module from a file of this name, decompressing it as the name says.
-pub(super) fn read(file: &str, mut content: impl Read) -> Result<Module, Error> {
+pub(crate) fn read(file: &str, mut content: impl Read) -> Result<Module, Error> {
     let damaged = |reason: String| Error::Module { name: file.to_owned(), reason };
     let name = name_of(file).ok_or_else(|| damaged("it is no module".into()))?;
     let content = if file.ends_with(".xz") {
@@ -80,7 +80,7 @@ fn depends(info: &[u8]) -> Vec<String> {
 ///
 /// `find` looks modules up by name; it is asked for several at once because looking can mean to unpack an archive.
 /// `kernel` and `place` are for messages.
-pub(super) fn in_load_order(
+pub(crate) fn in_load_order(
     wanted: &[&str],
     kernel: &str,
     place: &str,
@@ -125,7 +125,7 @@ fn take_after_dependencies(
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use object::write::Object as Elf;
     use object::{Architecture, BinaryFormat, Endianness, SectionKind};

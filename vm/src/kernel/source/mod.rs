@@ -1,0 +1,4 @@
+//! Where kernels come from.
+
+pub(crate) mod debian;
+pub(crate) mod local;
