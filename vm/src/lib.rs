@@ -5,6 +5,7 @@
 //! through [`event`]; none of them prints.
 
 pub mod accel;
+pub mod arch;
 pub mod binary;
 pub mod compose;
 pub mod console;

@@ -8,43 +8,64 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::debian::command;
-use crate::debian::mirror::Mirror;
-use crate::host::write_whole;
-use crate::kernel::catalog::{Archive, Debian};
-use crate::kernel::error::Error;
+use serde::{Deserialize, Serialize};
+
+use super::command;
+use super::error::Error;
+use super::mirror::Mirror;
+use super::package::Archive;
+use super::suites::Suites;
+use super::trouble::Trouble;
+use crate::host::{FileError, write_whole};
 
 /// Where apt keeps its helper on every distribution that has apt.
 pub(crate) const HELPER: &str = "/usr/lib/apt/apt-helper";
 
-/// Debian's keys, under the names that the package debian-archive-keyring has had.
+/// The package that has Debian's keys.
+const KEYRING_PACKAGE: &str = "debian-archive-keyring";
+
+/// Debian's keys, under the names that this package has had.
 const KEYRINGS: [&str; 2] =
     ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
 
-/// A private apt with its state in one folder.
+/// A private apt with its state in one directory.
 pub(crate) struct Apt<'a> {
-    folder: &'a Path,
-    pub(crate) mirror: Mirror,
-    pub(crate) cancel: &'a AtomicBool,
+    directory: &'a Path,
+    architecture: &'static str,
+    pub(super) mirror: Mirror,
+    pub(super) cancel: &'a AtomicBool,
+}
+
+/// A suite that is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LeftOut {
+    pub(crate) suite: String,
+    /// Why; without one it has no index of packages.
+    pub(crate) trouble: Option<Trouble>,
 }
 
 /// What came of an update.
 pub(crate) struct Update {
     /// Suites whose index is there and fresh, each with the file that holds it.
-    pub(crate) indexes: Vec<(String, PathBuf)>,
-    /// Suites that are left out, each with the reason.
-    pub(crate) left_out: Vec<(String, String)>,
+    pub(super) indexes: Vec<(String, PathBuf)>,
+    /// Suites that are left out.
+    pub(super) left_out: Vec<LeftOut>,
 }
 
 impl<'a> Apt<'a> {
-    /// Sets up the configuration in `folder`; downloads nothing. Many may do this at once, with the same mirror.
-    pub(crate) fn open(folder: &'a Path, mirror: Mirror, cancel: &'a AtomicBool) -> Result<Self, Error> {
-        let apt = Apt { folder, mirror, cancel };
+    /// Sets up the configuration in `directory`; downloads nothing. Many may do this at once, with the same mirror.
+    pub(super) fn open(
+        directory: &'a Path,
+        mirror: Mirror,
+        architecture: &'static str,
+        cancel: &'a AtomicBool,
+    ) -> Result<Self, Error> {
+        let apt = Apt { directory, architecture, mirror, cancel };
         for part in ["lists/partial", "archives/partial"] {
-            let path = folder.join(part);
-            fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
+            let path = directory.join(part);
+            fs::create_dir_all(&path).map_err(FileError::of("create", &path))?;
         }
-        let main = folder.join("main.conf");
+        let main = directory.join("main.conf");
         // Read first; it names the file that is read last, after the host's apt.conf.d.
         apt.write("apt.conf", &format!("Dir::Etc::main {};\n", quoted(&main)?))?;
         apt.write("main.conf", &apt.configuration()?)?;
@@ -75,22 +96,23 @@ impl<'a> Apt<'a> {
             ("Dir::State::status", "status"),
             ("Dir::Cache", ""),
             ("Dir::Cache::archives", "archives"),
-            ("Dir::Etc::sourcelist", "kernels.sources"),
+            ("Dir::Etc::sourcelist", "debian.sources"),
         ];
         for (option, place) in places {
-            text += &format!("{option} {};\n", quoted(&self.folder.join(place))?);
+            text += &format!("{option} {};\n", quoted(&self.directory.join(place))?);
         }
         Ok(text + SETTINGS)
     }
 
     /// Fetches the suites' indexes and checks their signatures and dates; of the rolling ones, with `accept_expired`,
     /// the signatures alone.
-    pub(crate) fn update(&self, debian: &Debian, accept_expired: bool) -> Result<Update, Error> {
+    pub(super) fn update(&self, suites: &Suites, accept_expired: bool) -> Result<Update, Error> {
         let keyring = KEYRINGS.iter().map(Path::new).find(|path| path.exists());
-        let keyring = keyring.ok_or_else(|| Error::NoKeyring { path: KEYRINGS[0].into() })?;
-        let sources = sources(debian, &self.mirror, keyring, accept_expired);
+        let keyring =
+            keyring.ok_or_else(|| Error::NoKeyring { path: KEYRINGS[0].into(), package: KEYRING_PACKAGE })?;
+        let sources = sources(suites, &self.mirror, self.architecture, keyring, accept_expired);
         self.forget_other_sources(&sources)?;
-        self.write("kernels.sources", &sources)?;
+        self.write("debian.sources", &sources)?;
 
         let mut command = self.command("apt-get");
         // Building apt's own cache of all packages takes longer than all the rest, and nobody reads it.
@@ -98,37 +120,35 @@ impl<'a> Apt<'a> {
         let (_, messages) = command::run(&mut command, "apt", self.cancel, || {})?;
 
         let mut update = Update { indexes: Vec::new(), left_out: Vec::new() };
-        for (suite, _) in debian.suites() {
-            match (complaint(&messages, suite), self.index_file(suite)) {
-                (None, Some(file)) => update.indexes.push((suite.to_owned(), file)),
-                (reason, _) => {
-                    let reason = reason.unwrap_or("it has no index of packages").to_owned();
-                    update.left_out.push((suite.to_owned(), reason));
-                }
+        for (suite, _) in suites.iter() {
+            let suite = suite.to_owned();
+            match (Trouble::with_suite(&messages, &suite), self.index_file(&suite)) {
+                (None, Some(file)) => update.indexes.push((suite, file)),
+                (trouble, _) => update.left_out.push(LeftOut { suite, trouble }),
             }
         }
         if update.indexes.is_empty() {
-            return Err(Error::Index { reason: command::summary(&messages) });
+            return Err(Error::Index(Trouble::of(&messages)));
         }
         Ok(update)
     }
 
     /// Forgets the indexes of other sources: apt itself keeps them as long as any suite cannot be updated.
     fn forget_other_sources(&self, sources: &str) -> Result<(), Error> {
-        let known = fs::read_to_string(self.folder.join("kernels.sources"));
+        let known = fs::read_to_string(self.directory.join("debian.sources"));
         if known.is_ok_and(|known| known == sources) {
             return Ok(());
         }
-        let lists = self.folder.join("lists");
-        fs::remove_dir_all(&lists).map_err(Error::io("remove", &lists))?;
+        let lists = self.directory.join("lists");
+        fs::remove_dir_all(&lists).map_err(FileError::of("remove", &lists))?;
         let partial = lists.join("partial");
-        fs::create_dir_all(&partial).map_err(Error::io("create", &partial))
+        Ok(fs::create_dir_all(&partial).map_err(FileError::of("create", &partial))?)
     }
 
     /// The file with a suite's index. `apt-get indextargets` would tell it as well, after it has read all indexes.
     fn index_file(&self, suite: &str) -> Option<PathBuf> {
-        let end = format!("_dists_{suite}_main_binary-amd64_Packages");
-        let files = fs::read_dir(self.folder.join("lists")).ok()?.flatten();
+        let end = format!("_dists_{suite}_main_binary-{}_Packages", self.architecture);
+        let files = fs::read_dir(self.directory.join("lists")).ok()?.flatten();
         let mut files = files.map(|entry| entry.path());
         files.find(|path| {
             // With or without `.xz`, as apt pleased to keep it.
@@ -138,7 +158,7 @@ impl<'a> Apt<'a> {
     }
 
     /// Reads an index, decompressed, line by line.
-    pub(crate) fn read_index(&self, file: &Path, mut line: impl FnMut(&[u8])) -> Result<(), Error> {
+    pub(super) fn read_index(&self, file: &Path, mut line: impl FnMut(&[u8])) -> Result<(), Error> {
         let mut command = self.command(HELPER);
         command.arg("cat-file").arg(file).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command::spawn(&mut command, "apt")?;
@@ -147,7 +167,7 @@ impl<'a> Apt<'a> {
         let mut buffer = Vec::new();
         while let Some(text) = &mut text {
             buffer.clear();
-            let count = text.read_until(b'\n', &mut buffer).map_err(Error::io("read", file))?;
+            let count = text.read_until(b'\n', &mut buffer).map_err(FileError::of("read", file))?;
             if count == 0 || self.cancel.load(Ordering::Relaxed) {
                 break;
             }
@@ -159,19 +179,19 @@ impl<'a> Apt<'a> {
         }
         let status = child.wait().map_err(|source| command::failed(&command, "apt", source))?;
         let messages = messages.join().unwrap_or_default();
-        if status.success() { Ok(()) } else { Err(Error::Index { reason: command::summary(&messages) }) }
+        if status.success() { Ok(()) } else { Err(Error::Index(Trouble::of(&messages))) }
     }
 
     /// A command of apt's that uses this state.
-    pub(crate) fn command(&self, program: &str) -> Command {
+    pub(super) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.env("APT_CONFIG", self.folder.join("apt.conf"));
+        command.env("APT_CONFIG", self.directory.join("apt.conf"));
         command
     }
 
     /// Writes a file of the configuration, unless it has that content already: another run may be reading it.
     fn write(&self, name: &str, content: &str) -> Result<(), Error> {
-        let path = self.folder.join(name);
+        let path = self.directory.join(name);
         if fs::read_to_string(&path).is_ok_and(|old| old == content) {
             return Ok(());
         }
@@ -205,23 +225,29 @@ Acquire::AllowDowngradeToInsecureRepositories "false";
 "#;
 
 /// The sources of all suites, in the form of `sources.list(5)`.
-fn sources(debian: &Debian, mirror: &Mirror, keyring: &Path, accept_expired: bool) -> String {
+fn sources(
+    suites: &Suites,
+    mirror: &Mirror,
+    architecture: &str,
+    keyring: &Path,
+    accept_expired: bool,
+) -> String {
     let mut text = String::new();
     let groups = [
-        (Archive::Main, &debian.main, "yes"),
-        (Archive::Security, &debian.security, "yes"),
-        (Archive::Main, &debian.rolling, if accept_expired { "no" } else { "yes" }),
+        (Archive::Main, &suites.main, "yes"),
+        (Archive::Security, &suites.security, "yes"),
+        (Archive::Main, &suites.rolling, if accept_expired { "no" } else { "yes" }),
     ];
-    for (archive, suites, check_valid_until) in groups {
+    for (archive, names, check_valid_until) in groups {
         // One stanza for all suites of a group; they may not be empty.
-        if suites.is_empty() {
+        if names.is_empty() {
             continue;
         }
         text += &format!(
-            "Types: deb\nURIs: {}\nSuites: {}\nComponents: main\nArchitectures: amd64\nSigned-By: {}\n\
+            "Types: deb\nURIs: {}\nSuites: {}\nComponents: main\nArchitectures: {architecture}\nSigned-By: {}\n\
              Check-Valid-Until: {check_valid_until}\n\n",
             mirror.base(archive),
-            suites.join(" "),
+            names.join(" "),
             keyring.display(),
         );
     }
@@ -232,17 +258,8 @@ fn sources(debian: &Debian, mirror: &Mirror, keyring: &Path, accept_expired: boo
 fn quoted(path: &Path) -> Result<String, Error> {
     match path.to_str().filter(|text| !text.contains(['"', '\n'])) {
         Some(text) => Ok(format!("\"{text}\"")),
-        None => Err(Error::Index { reason: format!("apt cannot use the path {}", path.display()) }),
+        None => Err(Error::Path(path.to_owned())),
     }
-}
-
-/// What apt has to say against a suite: the first error or warning that names it.
-fn complaint<'a>(messages: &'a str, suite: &str) -> Option<&'a str> {
-    let names = [format!("/dists/{suite}/"), format!(" {suite} InRelease"), format!(" {suite} Release")];
-    messages.lines().find_map(|line| {
-        let text = line.strip_prefix("E: ").or_else(|| line.strip_prefix("W: "))?;
-        names.iter().any(|name| text.contains(name)).then_some(text)
-    })
 }
 
 #[cfg(test)]
@@ -250,28 +267,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_suite_that_is_named_is_complained_about() {
-        let messages = "W: Download is performed unsandboxed as root as file '/x_dists_trixie_InRelease'\n\
-                        E: Release file for http://m.example/dists/sid/InRelease is expired (invalid since 16d).\n\
-                        W: GPG error: http://m.example trixie-backports InRelease: not signed\n\
-                        E: The repository 'http://m.example forky Release' does not have a Release file.\n";
-        assert!(complaint(messages, "sid").unwrap().contains("expired"));
-        assert!(complaint(messages, "trixie-backports").unwrap().contains("not signed"));
-        assert!(complaint(messages, "forky").unwrap().contains("does not have"));
-        assert_eq!(complaint(messages, "trixie"), None);
-        assert_eq!(complaint(messages, "bookworm"), None);
-    }
-
-    #[test]
     fn each_archive_has_its_own_suites() {
-        let debian = Debian {
-            flavours: vec![],
+        let suites = Suites {
             main: vec!["bookworm".into(), "trixie".into()],
             security: vec!["bookworm-security".into()],
             rolling: vec!["sid".into()],
         };
-        let mirror = Mirror::find(Some("http://m.example/debian"), None, &debian).unwrap();
-        let text = sources(&debian, &mirror, Path::new("/keys.gpg"), true);
+        let mirror = Mirror::find(Some("http://m.example/debian"), None, &suites).unwrap();
+        let text = sources(&suites, &mirror, "amd64", Path::new("/keys.gpg"), true);
         assert!(text.contains("URIs: http://m.example/debian/\nSuites: bookworm trixie\n"), "{text}");
         assert!(
             text.contains("URIs: http://m.example/debian-security/\nSuites: bookworm-security\n"),
@@ -281,6 +284,6 @@ mod tests {
         let unchecked: Vec<&str> =
             text.split("\n\n").filter(|stanza| stanza.ends_with("Until: no")).collect();
         assert!(matches!(unchecked[..], [stanza] if stanza.contains("Suites: sid\n")), "{text}");
-        assert!(!sources(&debian, &mirror, Path::new("/keys.gpg"), false).contains("Until: no"));
+        assert!(!sources(&suites, &mirror, "amd64", Path::new("/keys.gpg"), false).contains("Until: no"));
     }
 }

@@ -6,23 +6,24 @@ use std::path::{Component, Path};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::debian::command;
-use crate::kernel::error::Error;
+use super::command;
+use super::error::Error;
+use super::trouble::Trouble;
 
 /// Shows the regular files of a package to `visit`, in the package's order, until it breaks off.
 ///
 /// The path is relative and has only ordinary components. Nothing is written: that is up to `visit`, under names of
 /// its own.
-pub(crate) fn visit(
+pub(crate) fn visit<E: From<Error>>(
     deb: &Path,
     cancel: &AtomicBool,
-    visit: impl FnMut(&str, &mut dyn Read) -> Result<ControlFlow<()>, Error>,
-) -> Result<(), Error> {
+    visit: impl FnMut(&str, &mut dyn Read) -> Result<ControlFlow<()>, E>,
+) -> Result<(), E> {
     let mut command = Command::new("dpkg-deb");
     command.arg("--fsys-tarfile").arg(deb).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command::spawn(&mut command, "dpkg")?;
     let messages = command::collect_stderr(&mut child, |_| {});
-    let broken = |reason: String| Error::Package { package: file_name(deb), reason };
+    let broken = |trouble| E::from(Error::Unpack { package: file_name(deb), trouble });
 
     let flow = match child.stdout.take() {
         Some(stdout) => read(stdout, cancel, visit),
@@ -35,32 +36,38 @@ pub(crate) fn visit(
         return match flow {
             Ok(_) => Ok(()),
             Err(ReadError::Visitor(error)) => Err(error),
-            Err(ReadError::Tar(error)) => Err(broken(format!("{error}; {}", command::summary(&messages)))),
+            Err(ReadError::Tar(error)) => {
+                let said = Trouble::of(&messages);
+                Err(broken(Trouble::Other(format!("{error}; {said}"))))
+            }
+            Err(ReadError::Cancelled) => Err(Error::Cancelled.into()),
         };
     }
     let status = child.wait().map_err(|source| command::failed(&command, "dpkg", source))?;
     let messages = messages.join().unwrap_or_default();
-    if status.success() { Ok(()) } else { Err(broken(command::summary(&messages))) }
+    if status.success() { Ok(()) } else { Err(broken(Trouble::of(&messages))) }
 }
 
 /// Why reading stopped.
-enum ReadError {
+enum ReadError<E> {
     /// The archive is damaged.
     Tar(std::io::Error),
-    /// The visitor failed, or someone asked to stop.
-    Visitor(Error),
+    /// The visitor failed.
+    Visitor(E),
+    /// Someone asked to stop.
+    Cancelled,
 }
 
 /// Shows the regular files of a tar archive to `visit`.
-fn read(
+fn read<E>(
     archive: impl Read,
     cancel: &AtomicBool,
-    mut visit: impl FnMut(&str, &mut dyn Read) -> Result<ControlFlow<()>, Error>,
-) -> Result<ControlFlow<()>, ReadError> {
+    mut visit: impl FnMut(&str, &mut dyn Read) -> Result<ControlFlow<()>, E>,
+) -> Result<ControlFlow<()>, ReadError<E>> {
     let mut archive = tar::Archive::new(archive);
     for entry in archive.entries().map_err(ReadError::Tar)? {
         if cancel.load(Ordering::Relaxed) {
-            return Err(ReadError::Visitor(Error::Cancelled));
+            return Err(ReadError::Cancelled);
         }
         let mut entry = entry.map_err(ReadError::Tar)?;
         if !entry.header().entry_type().is_file() {
@@ -76,7 +83,7 @@ fn read(
     Ok(ControlFlow::Continue(()))
 }
 
-/// The path without a leading `./`; none if it would lead out of the folder that it is unpacked in.
+/// The path without a leading `./`; none if it would lead out of the directory that it is unpacked in.
 fn ordinary(path: &Path) -> Option<String> {
     let mut parts = Vec::new();
     for component in path.components() {
@@ -109,8 +116,8 @@ mod tests {
         assert_eq!(ordinary(Path::new("/etc/passwd")), None);
     }
 
-    fn package(folder: &Path) -> PathBuf {
-        let root = folder.join("root");
+    fn package(directory: &Path) -> PathBuf {
+        let root = directory.join("root");
         std::fs::create_dir_all(root.join("DEBIAN")).unwrap();
         let control =
             "Package: x\nVersion: 1\nArchitecture: all\nMaintainer: x <x@x.example>\nDescription: x\n";
@@ -119,7 +126,7 @@ mod tests {
         std::fs::write(root.join("boot/a"), "first").unwrap();
         std::fs::write(root.join("boot/b"), "second").unwrap();
         std::os::unix::fs::symlink("/etc/passwd", root.join("boot/link")).unwrap();
-        let deb = folder.join("x.deb");
+        let deb = directory.join("x.deb");
         let mut command = Command::new("dpkg-deb");
         command.args(["--root-owner-group", "--build"]).arg(&root).arg(&deb).stdout(Stdio::null());
         assert!(command.status().unwrap().success());
@@ -128,14 +135,14 @@ mod tests {
 
     #[test]
     fn regular_files_are_shown_until_the_visitor_has_enough() {
-        let folder = tempfile::tempdir().unwrap();
-        let deb = package(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let deb = package(directory.path());
         let mut seen = Vec::new();
         visit(&deb, &NEVER, |path, content| {
             let mut text = String::new();
             content.read_to_string(&mut text).unwrap();
             seen.push((path.to_owned(), text));
-            Ok(ControlFlow::Continue(()))
+            Ok::<_, Error>(ControlFlow::Continue(()))
         })
         .unwrap();
         seen.sort();
@@ -145,7 +152,7 @@ mod tests {
         let mut count = 0;
         visit(&deb, &NEVER, |_, _| {
             count += 1;
-            Ok(ControlFlow::Break(()))
+            Ok::<_, Error>(ControlFlow::Break(()))
         })
         .unwrap();
         assert_eq!(count, 1);
@@ -153,11 +160,11 @@ mod tests {
 
     #[test]
     fn a_truncated_package_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let deb = package(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let deb = package(directory.path());
         let content = std::fs::read(&deb).unwrap();
         std::fs::write(&deb, &content[..content.len() - 60]).unwrap();
-        let error = visit(&deb, &NEVER, |_, _| Ok(ControlFlow::Continue(()))).unwrap_err();
-        assert!(error.to_string().starts_with("unpack x.deb: "), "{error}");
+        let error = visit(&deb, &NEVER, |_, _| Ok::<_, Error>(ControlFlow::Continue(()))).unwrap_err();
+        assert_eq!(error.to_string(), "failed to unpack x.deb");
     }
 }

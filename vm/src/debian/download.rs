@@ -9,12 +9,13 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::debian::apt::{Apt, HELPER};
-use crate::debian::command;
+use super::apt::{Apt, HELPER};
+use super::command;
+use super::error::Error;
+use super::package::Package;
+use super::trouble::Trouble;
 use crate::event::{Event, Observer};
-use crate::host::digest;
-use crate::kernel::error::Error;
-use crate::kernel::lock::Package;
+use crate::host::{FileError, digest};
 
 /// Has apt tell what servers answer (`apt-transport-http(1)`).
 const TELL_ANSWERS: [&str; 4] =
@@ -67,16 +68,16 @@ impl Apt<'_> {
             return Ok(());
         }
         let what = package.title();
-        let mismatch = status.success()
-            || ["Hash Sum mismatch", "unexpected size"].iter().any(|text| messages.contains(text));
-        if mismatch {
-            discard(target)?;
-            return Err(Error::Mismatch { what, expected: package.sha256.clone() });
+        match Trouble::of_download(&messages) {
+            trouble if status.success() || trouble == Trouble::Mismatch => {
+                discard(target)?;
+                Err(Error::Mismatch { what, expected: package.sha256.clone() })
+            }
+            Trouble::Gone => {
+                Err(Error::Gone { package: package.name.clone(), version: package.version.clone() })
+            }
+            trouble => Err(Error::Download { what, trouble }),
         }
-        if is_gone(&messages) {
-            return Err(Error::Gone { package: package.name.clone(), version: package.version.clone() });
-        }
-        Err(Error::Download { what, reason: command::summary(&messages) })
     }
 }
 
@@ -107,19 +108,11 @@ fn restore_time(target: &Path) {
     }
 }
 
-/// Whether apt's messages say that the mirror does not have a file, as against that it cannot be reached.
-fn is_gone(messages: &str) -> bool {
-    // HTTP's 404 and 410; what the methods for local files say.
-    ["404  Not Found", "410  Gone", "File not found", "stat (2: No such file"]
-        .iter()
-        .any(|text| messages.contains(text))
-}
-
 /// Whether the file is there with the package's size and hash.
 fn is_whole(package: &Package, path: &Path) -> Result<bool, Error> {
     match File::open(path).and_then(|file| file.metadata()) {
         Ok(data) if data.len() == package.size => {
-            let digest = digest::sha256_of_file(path).map_err(Error::io("read", path))?;
+            let digest = digest::sha256_of_file(path).map_err(FileError::of("read", path))?;
             Ok(digest == package.sha256)
         }
         _ => Ok(false),
@@ -131,7 +124,7 @@ fn discard(target: &Path) -> Result<(), Error> {
     for path in [target, &beside(target, ".FAILED"), &time_note(target)] {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", path)(error));
+                return Err(FileError::of("remove", path)(error).into());
             }
             _ => {}
         }
@@ -142,13 +135,6 @@ fn discard(target: &Path) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_missing_file_is_told_from_a_missing_network() {
-        assert!(is_gone("E: Failed to fetch http://m.example/x.deb  404  Not Found [IP: 192.0.2.1 80]"));
-        assert!(!is_gone("E: Failed to fetch http://m.example/x.deb  Could not resolve 'm.example'"));
-        assert!(!is_gone("E: Failed to fetch http://m.example/404.deb  Could not connect"));
-    }
 
     #[test]
     fn the_time_of_an_answer_is_found_however_it_is_written() {

@@ -1,4 +1,4 @@
-//! What Debian's indexes say about kernels, boiled down to a small file that the next run reads at once.
+//! What Debian's indexes say about some packages, boiled down to a small file that the next run reads at once.
 
 use std::fs;
 use std::path::Path;
@@ -6,24 +6,35 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::debian::apt::Apt;
+use super::apt::{Apt, LeftOut, Update};
+use super::error::Error;
+use super::package::{Archive, Package};
+use super::suites::Suites;
+use super::trouble::Trouble;
 use crate::host::write_whole;
-use crate::kernel::catalog::{Archive, Debian};
-use crate::kernel::error::Error;
-use crate::kernel::lock::Package;
 
 /// How long a boiled-down index serves; Debian's archives change at most four times a day.
 const FRESH: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// The kernel packages of all suites.
+/// The packages that an index is to have.
+pub(crate) struct Wanted {
+    /// What they are called together; names a file.
+    pub(crate) name: &'static str,
+    /// What all their names begin with.
+    pub(crate) prefix: &'static str,
+    /// Whether a name with that prefix is one of theirs.
+    pub(crate) is_wanted: fn(&str) -> bool,
+}
+
+/// The wanted packages of all suites.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Index {
     /// What it was made from; another one does not fit.
     pub(crate) sources: Vec<String>,
     /// The packages, those of preferred suites first.
     pub(crate) entries: Vec<Entry>,
-    /// Suites that could not be used, each with the reason.
-    pub(crate) left_out: Vec<(String, String)>,
+    /// Suites that could not be used.
+    pub(crate) left_out: Vec<LeftOut>,
 }
 
 /// A package and what it depends on.
@@ -35,25 +46,25 @@ pub(crate) struct Entry {
 }
 
 impl Index {
-    /// Updates `apt` and reads what it has; keeps the result in `file`.
-    pub(crate) fn update(
+    /// Reads what apt has after an update; keeps the result in `file`.
+    pub(super) fn read(
         apt: &Apt,
-        debian: &Debian,
-        accept_expired: bool,
+        update: Update,
+        suites: &Suites,
+        wanted: &Wanted,
         sources: Vec<String>,
         file: &Path,
     ) -> Result<Self, Error> {
-        let update = apt.update(debian, accept_expired)?;
         let mut entries = Vec::new();
-        for (suite, archive) in debian.suites() {
+        for (suite, archive) in suites.iter() {
             let Some((_, index)) = update.indexes.iter().find(|(name, _)| name == suite) else { continue };
-            let mut stanzas = Stanzas::new(suite, archive);
+            let mut stanzas = Stanzas::new(suite, archive, wanted);
             apt.read_index(index, |line| entries.extend(stanzas.line(line)))?;
             entries.extend(stanzas.line(b""));
         }
         let index = Index { sources, entries, left_out: update.left_out };
         let text = serde_json::to_string(&index)
-            .map_err(|error| Error::Malformed { path: file.to_owned(), reason: error.to_string() })?;
+            .map_err(|error| Error::Malformed { path: file.to_owned(), source: error.into() })?;
         write_whole(file, text.as_bytes())?;
         Ok(index)
     }
@@ -79,41 +90,51 @@ impl Index {
 
     /// Whether a suite is among those that could not be used.
     pub(crate) fn lacks_suite(&self, suite: &str) -> bool {
-        self.left_out.iter().any(|(name, _)| name == suite)
+        self.left_out.iter().any(|left_out| left_out.suite == suite)
+    }
+
+    /// The suites whose indexes have expired.
+    pub(crate) fn expired(&self) -> impl Iterator<Item = &str> {
+        self.left_out.iter().filter(|left_out| left_out.age().is_some()).map(|left_out| &left_out.suite[..])
     }
 
     /// What a person should know about the suites that are left out: one sentence for those that expired together,
-    /// which a mirror that stands still causes, and one for each other. The `rolling` ones can be had all the same.
-    pub(crate) fn warnings(&self, rolling: &[String]) -> Vec<String> {
-        let (expired, others): (Vec<_>, Vec<_>) =
-            self.left_out.iter().partition(|(_, reason)| reason.contains("is expired"));
+    /// which a mirror that stands still causes, and one for each other.
+    pub(super) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        if let [(_, reason), ..] = expired[..] {
-            let suites: Vec<&str> = expired.iter().map(|(suite, _)| suite.as_str()).collect();
-            // apt puts the age in parentheses: `(invalid since 16d 2h 57min 56s)`.
-            let age = reason.split(['(', ')']).nth(1).unwrap_or("its date is past");
-            let acceptable = suites.iter().any(|suite| rolling.iter().any(|known| known == suite));
-            let hint = if acceptable {
-                "; `kernels lock --accept-expired` takes rolling suites as they are"
-            } else {
-                ""
-            };
-            let suites = suites.join(", ");
+        if let Some(age) = self.left_out.iter().find_map(LeftOut::age) {
+            let suites: Vec<&str> = self.expired().collect();
             warnings.push(format!(
-                "left out, since the mirror's index of them has expired ({age}): {suites}{hint}"
+                "left out, since the mirror's index of them has expired ({age}): {}",
+                suites.join(", ")
             ));
         }
-        let other = |(suite, reason): &(String, String)| format!("the suite {suite} is left out: {reason}");
-        warnings.extend(others.into_iter().map(other));
+        for LeftOut { suite, trouble } in self.left_out.iter().filter(|left_out| left_out.age().is_none()) {
+            warnings.push(match trouble {
+                Some(trouble) => format!("the suite {suite} is left out: {trouble}"),
+                None => format!("the suite {suite} is left out: it has no index of packages"),
+            });
+        }
         warnings
     }
 }
 
-/// Takes the lines of an index and gives the kernel packages in it.
+impl LeftOut {
+    /// How long its index has expired, if that is why.
+    fn age(&self) -> Option<&str> {
+        match &self.trouble {
+            Some(Trouble::Expired { age }) => Some(age),
+            _ => None,
+        }
+    }
+}
+
+/// Takes the lines of an index and gives the wanted packages in it.
 struct Stanzas<'a> {
     suite: &'a str,
     archive: Archive,
-    wanted: bool,
+    wanted: &'a Wanted,
+    is_wanted: bool,
     fields: Fields,
 }
 
@@ -144,22 +165,24 @@ impl Fields {
 }
 
 impl<'a> Stanzas<'a> {
-    fn new(suite: &'a str, archive: Archive) -> Self {
-        Stanzas { suite, archive, wanted: false, fields: Fields::default() }
+    fn new(suite: &'a str, archive: Archive, wanted: &'a Wanted) -> Self {
+        Stanzas { suite, archive, wanted, is_wanted: false, fields: Fields::default() }
     }
 
     /// Takes the next line; gives a package when the line is the empty one after it.
     fn line(&mut self, line: &[u8]) -> Option<Entry> {
         if line.is_empty() {
             let fields = std::mem::take(&mut self.fields);
-            return std::mem::take(&mut self.wanted).then(|| self.entry(fields)).flatten();
+            return std::mem::take(&mut self.is_wanted).then(|| self.entry(fields)).flatten();
         }
         // Nearly all stanzas are other packages': `Package` is their first field, and the rest is skipped. There are
         // millions of lines, so the ones to skip are not even decoded.
-        if let Some(name) = line.strip_prefix(b"Package: linux-") {
-            self.fields.name = format!("linux-{}", String::from_utf8_lossy(name));
-            self.wanted = is_kernel_package(&self.fields.name);
-        } else if self.wanted {
+        if let Some(name) = line.strip_prefix(b"Package: ") {
+            if name.starts_with(self.wanted.prefix.as_bytes()) {
+                self.fields.name = String::from_utf8_lossy(name).into_owned();
+                self.is_wanted = (self.wanted.is_wanted)(&self.fields.name);
+            }
+        } else if self.is_wanted {
             self.fields.set(&String::from_utf8_lossy(line));
         }
         None
@@ -179,18 +202,6 @@ impl<'a> Stanzas<'a> {
             depends,
         })
     }
-}
-
-/// The beginnings of names of packages that make up kernels, before the release.
-pub(crate) const PARTS: [&str; 4] = ["linux-image-", "linux-binary-", "linux-base-", "linux-modules-"];
-
-/// Whether a package is a signed kernel or a part of one, by its name.
-fn is_kernel_package(name: &str) -> bool {
-    let release = PARTS.iter().find_map(|part| name.strip_prefix(part));
-    // The flavour ends the name, so debug symbols, unsigned images and templates fall out here.
-    release.is_some_and(|release| {
-        release.starts_with(|c: char| c.is_ascii_digit()) && release.ends_with("-amd64")
-    })
 }
 
 #[cfg(test)]
@@ -227,8 +238,10 @@ Size: 7
 SHA256: ccdd";
 
     #[test]
-    fn only_parts_of_kernels_are_kept_with_all_that_matters() {
-        let mut stanzas = Stanzas::new("trixie-backports", Archive::Main);
+    fn only_wanted_packages_are_kept_with_all_that_matters() {
+        let is_wanted = |name: &str| name.starts_with("linux-") && name.ends_with("-amd64");
+        let wanted = Wanted { name: "kernels", prefix: "linux-", is_wanted };
+        let mut stanzas = Stanzas::new("trixie-backports", Archive::Main, &wanted);
         let mut entries: Vec<Entry> = TEXT.lines().filter_map(|line| stanzas.line(line.as_bytes())).collect();
         entries.extend(stanzas.line(b""));
         let names: Vec<&str> = entries.iter().map(|entry| entry.package.name.as_str()).collect();
@@ -246,37 +259,30 @@ SHA256: ccdd";
     }
 
     #[test]
-    fn look_alikes_are_passed_over() {
-        for name in [
-            "linux-image-amd64",
-            "linux-image-6.12.117+deb13-cloud-amd64-unsigned",
-            "linux-image-6.1-amd64-signed-template",
-            "linux-headers-6.12.117+deb13-cloud-amd64",
-            "linux-binary-unsigned-7.2.11+deb13-amd64",
-            "linux-base",
-        ] {
-            assert!(!is_kernel_package(name), "{name}");
-        }
-        assert!(is_kernel_package("linux-base-7.3.4+deb13-cloud-amd64"));
-    }
-
-    #[test]
     fn expired_suites_share_one_warning() {
-        let expired = "Release file for http://m.example/dists/sid/InRelease is expired (invalid since 16d 2h). No updates.";
-        let left_out = [("forky", expired), ("sid", expired), ("trixie", "GPG error")];
-        let left_out = left_out.map(|(suite, reason)| (suite.to_owned(), reason.to_owned())).to_vec();
+        let expired = Trouble::Expired { age: "invalid since 16d 2h".into() };
+        let other = Trouble::Other("GPG error".into());
+        let left_out =
+            [("forky", Some(&expired)), ("sid", Some(&expired)), ("trixie", Some(&other)), ("x", None)];
+        let left_out = left_out
+            .map(|(suite, trouble)| LeftOut { suite: suite.to_owned(), trouble: trouble.cloned() })
+            .to_vec();
         let index = Index { left_out, ..Index::default() };
-        let warnings = index.warnings(&[]);
-        assert_eq!(warnings.len(), 2, "{warnings:?}");
-        assert!(warnings[0].ends_with("(invalid since 16d 2h): forky, sid"), "{warnings:?}");
-        assert!(index.warnings(&["sid".to_owned()])[0].contains("`kernels lock --accept-expired`"));
-        assert_eq!(warnings[1], "the suite trixie is left out: GPG error");
+        assert_eq!(
+            index.warnings(),
+            [
+                "left out, since the mirror's index of them has expired (invalid since 16d 2h): forky, sid",
+                "the suite trixie is left out: GPG error",
+                "the suite x is left out: it has no index of packages",
+            ]
+        );
+        assert_eq!(index.expired().collect::<Vec<_>>(), ["forky", "sid"]);
     }
 
     #[test]
     fn an_old_or_foreign_index_is_not_used() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("index.json");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("index.json");
         let sources = vec!["http://m.example/".to_owned()];
         let index = Index { sources: sources.clone(), ..Index::default() };
         fs::write(&file, serde_json::to_string(&index).unwrap()).unwrap();

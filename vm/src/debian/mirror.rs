@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::debian::command;
-use crate::kernel::catalog::{Archive, Debian};
-use crate::kernel::error::Error;
+use super::command;
+use super::error::Error;
+use super::package::Archive;
+use super::suites::Suites;
 
 /// The template of Debian's sources that python-apt ships, for hosts whose own sources are another distribution's.
 const TEMPLATE: &str = "/usr/share/python-apt/templates/Debian.info";
@@ -16,25 +17,25 @@ const ALIASES: [&str; 5] = ["stable", "oldstable", "oldoldstable", "testing", "u
 
 /// The two archives' addresses, each with a slash at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mirror {
+pub(super) struct Mirror {
     main: String,
     security: String,
 }
 
 impl Mirror {
     /// The mirror that the user named, or else the one of the host's own sources.
-    pub(crate) fn find(main: Option<&str>, security: Option<&str>, debian: &Debian) -> Result<Self, Error> {
+    pub(super) fn find(main: Option<&str>, security: Option<&str>, suites: &Suites) -> Result<Self, Error> {
         if let Some(main) = main {
             let main = checked(main)?;
             let security = security.map_or_else(|| Ok(security_of(&main)), checked)?;
             return Ok(Mirror { main, security });
         }
-        let mut mirror = match from_targets(&index_targets()?, debian) {
+        let mut mirror = match from_targets(&index_targets()?, suites) {
             Some(mirror) => mirror,
             None => fs::read_to_string(TEMPLATE)
                 .ok()
                 .and_then(|text| from_template(&text))
-                .ok_or_else(|| Error::NoMirror { reason: "the host's apt sources name none".into() })?,
+                .ok_or(Error::NoMirror)?,
         };
         if let Some(security) = security {
             mirror.security = checked(security)?;
@@ -43,13 +44,13 @@ impl Mirror {
     }
 
     /// What an index of these suites is made from; another list means another index.
-    pub(crate) fn sources(&self, debian: &Debian, accept_expired: bool) -> Vec<String> {
-        let sources = debian.suites().map(|(suite, archive)| format!("{}{suite}", self.base(archive)));
+    pub(super) fn sources(&self, suites: &Suites, accept_expired: bool) -> Vec<String> {
+        let sources = suites.iter().map(|(suite, archive)| format!("{}{suite}", self.base(archive)));
         sources.chain(accept_expired.then(|| "the rolling ones even if expired".to_owned())).collect()
     }
 
     /// An archive's address, with a slash at the end.
-    pub(crate) fn base(&self, archive: Archive) -> &str {
+    pub(super) fn base(&self, archive: Archive) -> &str {
         match archive {
             Archive::Main => &self.main,
             Archive::Security => &self.security,
@@ -60,7 +61,7 @@ impl Mirror {
 /// A URL that apt's sources can hold, with a slash at the end.
 fn checked(url: &str) -> Result<String, Error> {
     if !url.contains(":/") || url.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(Error::NoMirror { reason: format!("`{url}` is no URL") });
+        return Err(Error::NoUrl(url.to_owned()));
     }
     Ok(format!("{}/", url.trim_end_matches('/')))
 }
@@ -91,15 +92,15 @@ struct Target<'a> {
 }
 
 /// Finds Debian's archives among the host's sources.
-fn from_targets(text: &str, debian: &Debian) -> Option<Mirror> {
+fn from_targets(text: &str, suites: &Suites) -> Option<Mirror> {
     let targets: Vec<Target> = text.lines().filter_map(target).collect();
     let names = |suites: &[String], suffix: &str| {
         let aliases = ALIASES.iter().map(|alias| format!("{alias}{suffix}"));
         suites.iter().cloned().chain(aliases).collect::<Vec<String>>()
     };
-    let suites = [&debian.main[..], &debian.rolling].concat();
-    let main = best(&targets, &names(&suites, ""), "debian")?;
-    let security = best(&targets, &names(&debian.security, "-security"), "debian-security");
+    let of_main = [&suites.main[..], &suites.rolling].concat();
+    let main = best(&targets, &names(&of_main, ""), "debian")?;
+    let security = best(&targets, &names(&suites.security, "-security"), "debian-security");
     Some(Mirror { security: security.unwrap_or_else(|| security_of(&main)), main })
 }
 
@@ -146,7 +147,7 @@ fn from_template(text: &str) -> Option<Mirror> {
         })
     };
     let main = checked(base("{series}")?).ok()?;
-    // What it says of the security archive leads to the updates' own host, whose folders differ.
+    // What it says of the security archive leads to the updates' own host, whose directories differ.
     Some(Mirror { security: security_of(&main), main })
 }
 
@@ -154,9 +155,8 @@ fn from_template(text: &str) -> Option<Mirror> {
 mod tests {
     use super::*;
 
-    fn debian() -> Debian {
-        Debian {
-            flavours: vec!["cloud-amd64".into()],
+    fn suites() -> Suites {
+        Suites {
             main: vec!["bookworm".into(), "trixie".into()],
             security: vec!["bookworm-security".into(), "trixie-security".into()],
             rolling: vec!["sid".into()],
@@ -174,11 +174,11 @@ mod tests {
                     bookworm main http://m.example/debian/\n\
                     trixie main http://second.example/debian/\n";
         assert_eq!(
-            from_targets(text, &debian()),
+            from_targets(text, &suites()),
             mirror("http://m.example/debian/", "http://s.example/debian-security/")
         );
         let by_alias = "stable main http://m.example/d/\nstable-security main http://s.example/s/\n";
-        assert_eq!(from_targets(by_alias, &debian()), mirror("http://m.example/d/", "http://s.example/s/"));
+        assert_eq!(from_targets(by_alias, &suites()), mirror("http://m.example/d/", "http://s.example/s/"));
     }
 
     #[test]
@@ -189,12 +189,12 @@ mod tests {
                     bookworm main http://m.example/deb/\n\
                     bookworm-updates main http://m.example/deb/\n";
         assert_eq!(
-            from_targets(text, &debian()).map(|mirror| mirror.main).as_deref(),
+            from_targets(text, &suites()).map(|mirror| mirror.main).as_deref(),
             Some("http://m.example/deb/")
         );
         let without_updates =
             "bookworm main https://apt.vendor.example/\nbookworm main http://m.example/debian/\n";
-        let found = from_targets(without_updates, &debian()).map(|mirror| mirror.main);
+        let found = from_targets(without_updates, &suites()).map(|mirror| mirror.main);
         assert_eq!(found.as_deref(), Some("http://m.example/debian/"));
     }
 
@@ -202,7 +202,7 @@ mod tests {
     fn without_a_security_source_the_customary_place_is_taken() {
         let text = "trixie main http://m.example/debian/\n";
         assert_eq!(
-            from_targets(text, &debian()),
+            from_targets(text, &suites()),
             mirror("http://m.example/debian/", "http://m.example/debian-security/")
         );
     }
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn another_distribution_s_sources_give_nothing() {
         let text = "noble main http://u.example/ubuntu/\nnoble-security main http://u.example/ubuntu/\n";
-        assert_eq!(from_targets(text, &debian()), None);
+        assert_eq!(from_targets(text, &suites()), None);
     }
 
     #[test]
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn the_user_s_word_wins_and_must_be_a_url() {
-        let find = |main, security| Mirror::find(Some(main), security, &debian());
+        let find = |main, security| Mirror::find(Some(main), security, &suites());
         assert_eq!(
             find("http://me.example/debian", None).ok(),
             mirror("http://me.example/debian/", "http://me.example/debian-security/")
@@ -236,7 +236,7 @@ mod tests {
             mirror("http://me.example/d/", "http://me.example/s/")
         );
         let error = find("not a url", None).unwrap_err().to_string();
-        assert!(error.contains("`not a url`") && error.contains("--mirror"), "{error}");
+        assert_eq!(error, "failed to find a Debian mirror: `not a url` is no URL");
     }
 
     #[test]

@@ -1,16 +1,47 @@
-//! Debian packages other than kernels, had the way kernels are: the same mirror, the same private apt, the same hash.
+//! Single packages, pinned.
 
-use std::fs::{self, File};
-use std::io;
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
-use super::deb;
-use crate::debian::apt::Apt;
-use crate::event::{Event, Observer};
-use crate::kernel::Kernels;
-use crate::kernel::error::Error;
-use crate::kernel::lock::Package;
+use serde::{Deserialize, Serialize};
+
+use super::error::Error;
+use crate::host::FileError;
+
+/// One of Debian's two archives; each has its own place on the net.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Archive {
+    /// Releases, backports, testing, unstable.
+    Main,
+    /// Security updates of releases.
+    Security,
+}
+
+/// One Debian package, as the signed index described it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The archive that has it.
+    pub archive: Archive,
+    /// The suite that offered it.
+    pub suite: String,
+    /// Where it is below the archive's mirror: `pool/...`.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// In lower-case hexadecimal.
+    pub sha256: String,
+}
+
+/// An entry of that name that says what no index says.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the package `{0}` is damaged")]
+pub struct DamagedPackage(pub String);
 
 impl Package {
     /// Reads a file in TOML that pins one package, in the form of an entry of `kernels.lock`.
@@ -18,50 +49,32 @@ impl Package {
     /// # Errors
     /// The file cannot be read or understood.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
-        let malformed = |reason: String| Error::Malformed { path: path.to_owned(), reason };
-        let package: Package = toml::from_str(&text).map_err(|error| malformed(error.to_string()))?;
-        package.check().map_err(malformed)?;
+        let text = fs::read_to_string(path).map_err(FileError::of("read", path))?;
+        let malformed = |source| Error::Malformed { path: path.to_owned(), source };
+        let package: Package = toml::from_str(&text).map_err(|error| malformed(error.into()))?;
+        package.check().map_err(|error| malformed(error.into()))?;
         Ok(package)
     }
-}
 
-impl Kernels {
-    /// Downloads a package, checks it, and unpacks files of it: `place` gives each regular file's place in `target`,
-    /// or none for those to leave out. It gets paths without `..` and without a leading slash.
-    ///
-    /// Only one process at a time may do this with `target`, which also holds the download for as long as it is needed:
-    /// a next try goes on with it.
-    ///
-    /// # Errors
-    /// The package cannot be downloaded or is not the pinned one; a file cannot be written.
-    pub fn unpack(
-        &self,
-        package: &Package,
-        target: &Path,
-        place: impl Fn(&str) -> Option<PathBuf>,
-        observer: &dyn Observer,
-    ) -> Result<(), Error> {
-        fs::create_dir_all(target).map_err(Error::io("create", target))?;
-        let deb = target.join(format!("{}.deb", package.name));
-        observer.notify(Event::Step(format!("downloading {}", package.title())));
-        let folder = self.cache().join("apt");
-        let apt = Apt::open(&folder, self.mirror()?, self.cancel())?;
-        apt.download(package, &deb, observer)?;
-        observer.notify(Event::Step(format!("unpacking {}", package.title())));
-        deb::visit(&deb, self.cancel(), |path, content| {
-            if let Some(path) = place(path) {
-                let path = target.join(path);
-                write(&path, content).map_err(Error::io("write", &path))?;
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
-        fs::remove_file(&deb).map_err(Error::io("remove", &deb))
+    /// What it is called in messages.
+    pub fn title(&self) -> String {
+        format!("{} {}", self.name, self.version)
+    }
+
+    /// What a hand-edited or damaged file could get wrong and no later step would notice.
+    pub(crate) fn check(&self) -> Result<(), DamagedPackage> {
+        // The name becomes a file's, the path is joined to a URL.
+        let sound = is_word(&self.name)
+            && self.path.starts_with("pool/")
+            && self.path.split('/').all(is_word)
+            && self.sha256.len() == 64
+            && self.sha256.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
+        if sound { Ok(()) } else { Err(DamagedPackage(self.name.clone())) }
     }
 }
 
-fn write(path: &Path, content: &mut dyn io::Read) -> io::Result<()> {
-    fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-    io::copy(content, &mut File::create(path)?)?;
-    Ok(())
+/// Whether a text can be a part of a path without leading anywhere else.
+pub(crate) fn is_word(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-~._".contains(c))
 }

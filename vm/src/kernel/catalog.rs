@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::error::Error;
 use super::spec::{Series, Spec};
+use crate::debian::Suites;
+use crate::host::FileError;
 
 /// The content of `kernels.toml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -30,34 +32,45 @@ pub struct Supported {
     /// Whether kernel.org maintains it for years.
     #[serde(default)]
     pub lts: bool,
-    /// Whether a plain `vm-test` runs it.
+    /// Whether it is used where none is named.
     #[serde(default)]
     pub default: bool,
 }
 
 /// Where Debian keeps kernels.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "DebianTable")]
 pub struct Debian {
     /// Flavours that will do, the preferred one first (`cloud-amd64`).
     pub flavours: Vec<String>,
-    /// Suites of the main archive.
-    pub main: Vec<String>,
-    /// Suites of the security archive.
-    pub security: Vec<String>,
-    /// Suites of the main archive whose indexes expire within days, the least preferred of all.
-    #[serde(default)]
-    pub rolling: Vec<String>,
+    /// The suites to look in.
+    pub suites: Suites,
 }
 
-/// One of Debian's two archives; each has its own place on the net.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Archive {
-    /// Releases, backports, testing, unstable.
-    Main,
-    /// Security updates of releases.
-    Security,
+/// The same, as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DebianTable {
+    flavours: Vec<String>,
+    main: Vec<String>,
+    security: Vec<String>,
+    #[serde(default)]
+    rolling: Vec<String>,
+}
+
+impl From<DebianTable> for Debian {
+    fn from(DebianTable { flavours, main, security, rolling }: DebianTable) -> Self {
+        Debian { flavours, suites: Suites { main, security, rolling } }
+    }
+}
+
+/// What a catalog can get wrong.
+#[derive(Debug, thiserror::Error)]
+enum Mistake {
+    #[error("series {0} is there twice")]
+    Twice(Series),
+    #[error("`{0}` is no name of a suite or flavour")]
+    NoName(String),
 }
 
 impl Catalog {
@@ -66,22 +79,38 @@ impl Catalog {
     /// # Errors
     /// The file is not there or cannot be understood.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
-        let malformed = |reason: String| Error::Malformed { path: path.to_owned(), reason };
-        let catalog: Catalog = toml::from_str(&text).map_err(|error| malformed(error.to_string()))?;
-        for (index, series) in catalog.series.iter().enumerate() {
-            if catalog.series[..index].iter().any(|earlier| earlier.name == series.name) {
-                return Err(malformed(format!("series {} is there twice", series.name)));
-            }
-        }
-        let suites = catalog.debian.suites().map(|(suite, _)| suite);
-        // Suites and flavours become parts of apt's sources and of package names.
-        for word in suites.chain(catalog.debian.flavours.iter().map(String::as_str)) {
-            if word.is_empty() || !word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
-                return Err(malformed(format!("`{word}` is no name of a suite or flavour")));
-            }
-        }
+        let text = fs::read_to_string(path).map_err(FileError::of("read", path))?;
+        let malformed = |source| Error::MalformedCatalog { path: path.to_owned(), source };
+        let catalog: Catalog = toml::from_str(&text).map_err(|error| malformed(error.into()))?;
+        catalog.check().map_err(|mistake| malformed(mistake.into()))?;
         Ok(catalog)
+    }
+
+    fn check(&self) -> Result<(), Mistake> {
+        for (index, series) in self.series.iter().enumerate() {
+            if self.series[..index].iter().any(|earlier| earlier.name == series.name) {
+                return Err(Mistake::Twice(series.name));
+            }
+        }
+        let suites = self.debian.suites.iter().map(|(suite, _)| suite);
+        // Suites and flavours become parts of apt's sources and of package names.
+        for word in suites.chain(self.debian.flavours.iter().map(String::as_str)) {
+            if word.is_empty() || !word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+                return Err(Mistake::NoName(word.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The series that a spec belongs to, if it is a supported one.
+    pub(super) fn series_of(&self, spec: &Spec) -> Option<&Supported> {
+        self.series.iter().find(|series| Some(series.name) == spec.series())
+    }
+
+    /// The error of a spec that names nothing.
+    pub(super) fn unknown(&self, spec: &Spec) -> Error {
+        let known = self.specs().iter().map(Spec::to_string).collect();
+        Error::UnknownSpec { spec: spec.to_string(), known }
     }
 
     /// The specs that exist by name.
@@ -91,29 +120,20 @@ impl Catalog {
     }
 }
 
-impl Debian {
-    /// All suites, each with its archive, the preferred ones first.
-    pub fn suites(&self) -> impl Iterator<Item = (&str, Archive)> {
-        let groups = [
-            (&self.main, Archive::Main),
-            (&self.security, Archive::Security),
-            (&self.rolling, Archive::Main),
-        ];
-        groups
-            .into_iter()
-            .flat_map(|(suites, archive)| suites.iter().map(move |suite| (suite.as_str(), archive)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Catalog, Error> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("kernels.toml");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kernels.toml");
         fs::write(&path, text).unwrap();
         Catalog::read(&path)
+    }
+
+    /// What is wrong with it.
+    fn message(text: &str) -> String {
+        std::error::Error::source(&read(text).unwrap_err()).unwrap().to_string()
     }
 
     const DEBIAN: &str =
@@ -135,11 +155,11 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         let twice = format!("series = [{{ name = '6.1' }}, {{ name = '6.1' }}]\n{DEBIAN}");
-        assert!(read(&twice).unwrap_err().to_string().contains("6.1 is there twice"));
+        assert!(message(&twice).contains("6.1 is there twice"));
         let typo = format!("series = [{{ name = '6.1', lst = true }}]\n{DEBIAN}");
-        assert!(read(&typo).unwrap_err().to_string().contains("lst"));
+        assert!(message(&typo).contains("lst"));
         let number = format!("series = [{{ name = 'six' }}]\n{DEBIAN}");
-        assert!(read(&number).unwrap_err().to_string().contains("`six`"));
+        assert!(message(&number).contains("`six`"));
         let suite = format!("series = [{{ name = '6.1' }}]\n{}", DEBIAN.replace("'trixie'", "\"a\\nb\""));
         assert!(read(&suite).is_err());
     }

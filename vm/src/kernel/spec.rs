@@ -64,7 +64,7 @@ pub enum Spec {
     Release(String),
     /// The newest release candidate: `rc`.
     Candidate,
-    /// A kernel image, or the folder that one was built in.
+    /// A kernel image, or the directory that one was built in.
     Path(PathBuf),
     /// The running kernel; nothing is booted.
     Host,
@@ -164,7 +164,7 @@ impl fmt::Display for Spec {
 
 /// A text that names no kernel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("understand the kernel `{spec}`")]
+#[error("failed to understand the kernel `{spec}`")]
 pub struct ParseSpecError {
     /// The text.
     pub spec: String,

@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
-use super::image::module::Module;
-use crate::host::file_lock;
+use super::image::Module;
+use crate::host::{FileError, file_lock};
 
 /// The schema of [`Record`]; a folder with another one is made anew.
 const SCHEMA: u32 = 1;
@@ -31,53 +31,53 @@ const WORK: &str = ".work-";
 const LOCK: &str = ".lock-";
 
 /// A folder of kernels or of parts of them.
-pub(crate) struct Store {
+pub(super) struct Store {
     root: PathBuf,
 }
 
 /// What is in a folder of the store; written last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Record {
+pub(super) struct Record {
     schema: u32,
     /// What `uname -r` prints.
-    pub(crate) release: String,
+    pub(super) release: String,
     /// Debian's version, if it comes from there.
-    pub(crate) version: Option<String>,
+    pub(super) version: Option<String>,
     image: bool,
     config: bool,
     /// File names in load order.
     modules: Vec<String>,
     /// Of all files.
-    pub(crate) bytes: u64,
+    pub(super) bytes: u64,
 }
 
 /// A folder of the store.
 #[derive(Debug, Clone)]
-pub(crate) struct Stored {
-    pub(crate) key: String,
+pub(super) struct Stored {
+    pub(super) key: String,
     folder: PathBuf,
-    pub(crate) record: Record,
+    pub(super) record: Record,
 }
 
 impl Stored {
     /// The kernel image.
-    pub(crate) fn image(&self) -> PathBuf {
+    pub(super) fn image(&self) -> PathBuf {
         self.folder.join(IMAGE)
     }
 
     /// The config, if there is one.
-    pub(crate) fn config(&self) -> Option<PathBuf> {
+    pub(super) fn config(&self) -> Option<PathBuf> {
         self.record.config.then(|| self.folder.join(CONFIG))
     }
 
     /// The modules in load order.
-    pub(crate) fn modules(&self) -> Vec<PathBuf> {
+    pub(super) fn modules(&self) -> Vec<PathBuf> {
         self.record.modules.iter().map(|name| self.folder.join(MODULES).join(name)).collect()
     }
 }
 
 /// A folder that is being filled; only one process has it.
-pub(crate) struct Work<'a> {
+pub(super) struct Work<'a> {
     store: &'a Store,
     key: String,
     folder: PathBuf,
@@ -86,12 +86,12 @@ pub(crate) struct Work<'a> {
 
 impl Store {
     /// The store below `root`; nothing is made before something is put in.
-    pub(crate) fn new(root: PathBuf) -> Self {
+    pub(super) fn new(root: PathBuf) -> Self {
         Store { root }
     }
 
     /// What is kept under a key.
-    pub(crate) fn get(&self, key: &str) -> Option<Stored> {
+    pub(super) fn get(&self, key: &str) -> Option<Stored> {
         let folder = self.root.join(key);
         let record: Record = serde_json::from_slice(&fs::read(folder.join(RECORD)).ok()?).ok()?;
         let stored = Stored { key: key.to_owned(), folder, record };
@@ -101,7 +101,7 @@ impl Store {
     }
 
     /// Keeps a folder from being pruned as long as the result lives; `None` if it has been pruned already.
-    pub(crate) fn hold(&self, stored: &Stored) -> Option<File> {
+    pub(super) fn hold(&self, stored: &Stored) -> Option<File> {
         let path = stored.folder.join(RECORD);
         let file = File::open(&path).ok()?;
         // It fails where the file system knows no locks: then nothing holds anything.
@@ -112,27 +112,27 @@ impl Store {
     }
 
     /// All that is kept.
-    pub(crate) fn all(&self) -> Vec<Stored> {
+    pub(super) fn all(&self) -> Vec<Stored> {
         self.names().iter().filter(|name| !name.starts_with('.')).filter_map(|key| self.get(key)).collect()
     }
 
     /// Begins to fill a folder; waits while another process does. `waiting` is called once if so.
     ///
     /// What is there by then must be looked for again.
-    pub(crate) fn begin(
+    pub(super) fn begin(
         &self,
         key: &str,
         cancel: &AtomicBool,
         waiting: impl FnOnce(),
     ) -> Result<Work<'_>, Error> {
-        fs::create_dir_all(&self.root).map_err(Error::io("create", &self.root))?;
+        fs::create_dir_all(&self.root).map_err(FileError::of("create", &self.root))?;
         let lock = file_lock::wait(&self.root.join(format!("{LOCK}{key}")), cancel, waiting)?;
         let folder = self.root.join(format!("{WORK}{key}"));
         Ok(Work { store: self, key: key.to_owned(), folder, _lock: lock })
     }
 
     /// Removes what `keep` does not name and nobody holds, and all that is half made and nobody's; gives names and bytes.
-    pub(crate) fn prune(&self, keep: &[String]) -> Result<Vec<(PathBuf, u64)>, Error> {
+    pub(super) fn prune(&self, keep: &[String]) -> Result<Vec<(PathBuf, u64)>, Error> {
         let mut removed = Vec::new();
         for name in self.names() {
             let key = name.strip_prefix(WORK).unwrap_or(&name);
@@ -145,7 +145,7 @@ impl Store {
     }
 
     /// Removes half-made folders that were left long ago. Failing to is no reason to fail.
-    pub(crate) fn sweep(&self) {
+    pub(super) fn sweep(&self) {
         for name in self.names() {
             let Some(key) = name.strip_prefix(WORK) else { continue };
             let modified = fs::metadata(self.root.join(&name)).and_then(|data| data.modified());
@@ -169,7 +169,7 @@ impl Store {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
-                Err(TryLockError::Error(error)) => return Err(Error::io("lock", path)(error)),
+                Err(TryLockError::Error(error)) => return Err(FileError::of("lock", path)(error).into()),
             }
         }
         let bytes = size_of(&folder);
@@ -189,17 +189,17 @@ impl Store {
 
 impl Work<'_> {
     /// The folder for downloads; it stays if the work breaks off, so that the next try goes on with them.
-    pub(crate) fn downloads(&self) -> Result<PathBuf, Error> {
+    pub(super) fn downloads(&self) -> Result<PathBuf, Error> {
         let folder = self.folder.join("debs");
-        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        fs::create_dir_all(&folder).map_err(FileError::of("create", &folder))?;
         Ok(folder)
     }
 
     /// The empty folder to fill.
-    pub(crate) fn start(&self) -> Result<Filling<'_>, Error> {
+    pub(super) fn start(&self) -> Result<Filling<'_>, Error> {
         let folder = self.folder.join("new");
         discard(&folder)?;
-        fs::create_dir_all(folder.join(MODULES)).map_err(Error::io("create", &folder))?;
+        fs::create_dir_all(folder.join(MODULES)).map_err(FileError::of("create", &folder))?;
         let record = Record {
             schema: SCHEMA,
             release: String::new(),
@@ -214,7 +214,7 @@ impl Work<'_> {
 }
 
 /// What is being put together.
-pub(crate) struct Filling<'a> {
+pub(super) struct Filling<'a> {
     work: &'a Work<'a>,
     folder: PathBuf,
     record: Record,
@@ -222,19 +222,19 @@ pub(crate) struct Filling<'a> {
 
 impl Filling<'_> {
     /// Puts the image in.
-    pub(crate) fn image(&mut self, content: impl io::Read) -> Result<PathBuf, Error> {
+    pub(super) fn image(&mut self, content: impl io::Read) -> Result<PathBuf, Error> {
         self.record.image = true;
         self.put(IMAGE, content)
     }
 
     /// Puts the config in.
-    pub(crate) fn config(&mut self, content: impl io::Read) -> Result<PathBuf, Error> {
+    pub(super) fn config(&mut self, content: impl io::Read) -> Result<PathBuf, Error> {
         self.record.config = true;
         self.put(CONFIG, content)
     }
 
     /// Puts the modules in, in load order.
-    pub(crate) fn modules(&mut self, modules: &[Module]) -> Result<(), Error> {
+    pub(super) fn modules(&mut self, modules: &[Module]) -> Result<(), Error> {
         for (index, module) in modules.iter().enumerate() {
             let name = format!("{index:02}-{}.ko", module.name);
             self.put(&format!("{MODULES}/{name}"), &module.content[..])?;
@@ -244,17 +244,17 @@ impl Filling<'_> {
     }
 
     /// Whether the image is in.
-    pub(crate) fn has_image(&self) -> bool {
+    pub(super) fn has_image(&self) -> bool {
         self.record.image
     }
 
     /// Whether the config is in.
-    pub(crate) fn has_config(&self) -> bool {
+    pub(super) fn has_config(&self) -> bool {
         self.record.config
     }
 
     /// Where the config is, if it is in.
-    pub(crate) fn config_path(&self) -> Option<PathBuf> {
+    pub(super) fn config_path(&self) -> Option<PathBuf> {
         self.record.config.then(|| self.folder.join(CONFIG))
     }
 
@@ -266,16 +266,16 @@ impl Filling<'_> {
             file.sync_all()?;
             Ok(count)
         };
-        self.record.bytes += write().map_err(Error::io("write", &path))?;
+        self.record.bytes += write().map_err(FileError::of("write", &path))?;
         Ok(path)
     }
 
     /// Gives the folder its name, and drops the downloads.
-    pub(crate) fn finish(mut self, release: &str, version: Option<&str>) -> Result<Stored, Error> {
+    pub(super) fn finish(mut self, release: &str, version: Option<&str>) -> Result<Stored, Error> {
         self.record.release = release.to_owned();
         self.record.version = version.map(str::to_owned);
         let record = serde_json::to_vec_pretty(&self.record).map_err(io::Error::other);
-        let record = record.map_err(Error::io("write", &self.folder))?;
+        let record = record.map_err(FileError::of("write", &self.folder))?;
         self.put(RECORD, &record[..])?;
 
         let (store, work) = (self.work.store, self.work);
@@ -288,9 +288,10 @@ impl Filling<'_> {
             fs::rename(&self.folder, &target)?;
             sync_folder(&store.root)
         };
-        rename().map_err(Error::io("write", &target))?;
+        rename().map_err(FileError::of("write", &target))?;
         discard(&work.folder)?;
-        store.get(&work.key).ok_or_else(|| Error::io("read", &target)(io::ErrorKind::NotFound.into()))
+        let stored = store.get(&work.key);
+        Ok(stored.ok_or_else(|| FileError::of("read", &target)(io::ErrorKind::NotFound.into()))?)
     }
 }
 
@@ -304,7 +305,9 @@ fn discard(folder: &Path) -> Result<(), Error> {
     // If it cannot be removed, neither can the folder, and that is reported.
     let _ = fs::remove_file(folder.join(RECORD));
     match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", folder)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(FileError::of("remove", folder)(error).into())
+        }
         _ => Ok(()),
     }
 }

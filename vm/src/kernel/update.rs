@@ -1,12 +1,15 @@
-//! Moves `kernels.lock` to the newest kernels that Debian's suites offer, or says what would move.
+//! Moves the lock to the newest kernels that Debian's suites offer, or says what would move.
 
-use super::Kernels;
+use std::sync::atomic::AtomicBool;
+
+use super::catalog::Catalog;
 use super::error::Error;
-use super::lock::{Lock, Pin, Role};
+use super::lock::{Lock, Pin};
 use super::selector::Selector;
-use super::source::debian::offer::{self as debian, Offer};
+use super::source::debian::DebianSource;
+use super::source::debian::offer::{self, Offer, Role};
 use super::spec::Spec;
-use crate::debian::index::Index;
+use crate::debian::{Index, compare};
 use crate::event::{Event, Observer};
 
 /// What became of one entry of the lock.
@@ -49,30 +52,50 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Whether `kernels lock` would help.
+    /// Whether to renew the lock would help.
     pub fn is_stale(self) -> bool {
         matches!(self, Verdict::Behind | Verdict::Gone | Verdict::Missing)
     }
 }
 
-impl Kernels {
-    /// Pins each kernel of [`Kernels::all`], or `only` some of them, to its newest version and writes `kernels.lock`.
-    /// Says for each, in that order, what became of it. One that is not offered keeps its pin, with a warning.
-    ///
-    /// # Errors
-    /// `only` has an unknown one; no index can be had; the lock cannot be written.
-    pub fn lock(&mut self, only: &[Selector], observer: &dyn Observer) -> Result<Vec<Change>, Error> {
-        let wanted = self.chosen(only)?;
-        let (index, offers) = self.fresh_offers(observer)?;
+/// What Debian's suites offer now, to hold pins against.
+pub(super) struct Update<'a> {
+    pub(super) lock: &'a Lock,
+    pub(super) cancel: &'a AtomicBool,
+    pub(super) index: Index,
+    pub(super) offers: Vec<Offer>,
+}
+
+impl<'a> Update<'a> {
+    /// Asks Debian's suites.
+    pub(super) fn new(
+        source: &DebianSource<'_>,
+        lock: &'a Lock,
+        cancel: &'a AtomicBool,
+        observer: &dyn Observer,
+    ) -> Result<Self, Error> {
+        let index = source.index(true, observer)?;
+        let offers = source.offers(&index);
+        Ok(Self { lock, cancel, index, offers })
+    }
+
+    /// Pins each of `all` that is `wanted` to its newest version; says for each of these what became of it. One that is
+    /// not offered keeps its pin, with a warning.
+    pub(super) fn renew(
+        &self,
+        all: &[Spec],
+        wanted: &[Spec],
+        observer: &dyn Observer,
+    ) -> Result<(Lock, Vec<Change>), Error> {
         let (mut pins, mut changes) = (Vec::new(), Vec::new());
-        for spec in self.all() {
-            let old = self.pinned(&spec);
-            if !wanted.contains(&spec) {
+        for spec in all {
+            let old = self.pinned(spec);
+            if !wanted.contains(spec) {
                 pins.extend(old.cloned());
                 continue;
             }
-            let new = debian::newest(&offers, &spec, self.cancel())?.map(|offer| offer.pin(&spec));
-            let pin = self.choose(&spec, old, new, index.is_complete(), observer)?;
+            let new = offer::newest(&self.offers, spec, self.cancel)?.map(|offer| offer.pin(spec));
+            let pin = self.choose(spec, old, new, observer)?;
             let version = |pin: &Pin| pin.version.clone();
             changes.push(Change {
                 spec: spec.to_string(),
@@ -81,37 +104,28 @@ impl Kernels {
             });
             pins.extend(pin);
         }
-        self.lock = Lock::new(pins);
-        self.lock.write(&self.lock_path)?;
-        Ok(changes)
+        Ok((Lock::new(pins), changes))
     }
 
-    /// Says of each kernel of [`Kernels::all`], or of `only` some of them, how its pin stands. Writes no lock.
-    ///
-    /// # Errors
-    /// `only` has an unknown one; no index can be had.
-    pub fn check(&self, only: &[Selector], observer: &dyn Observer) -> Result<Vec<Standing>, Error> {
-        let wanted = self.chosen(only)?;
-        let (index, offers) = self.fresh_offers(observer)?;
-        wanted.iter().map(|spec| self.standing(spec, &index, &offers)).collect()
-    }
-
-    pub(crate) fn standing(&self, spec: &Spec, index: &Index, offers: &[Offer]) -> Result<Standing, Error> {
+    /// Says how a pin stands.
+    pub(super) fn standing(&self, spec: &Spec) -> Result<Standing, Error> {
         let pin = self.pinned(spec);
-        let newest = debian::newest(offers, spec, self.cancel())?.map(|offer| offer.version);
+        let newest = offer::newest(&self.offers, spec, self.cancel)?.map(|offer| offer.version);
         let verdict = match (pin, &newest) {
             (None, None) => Verdict::Unknown,
             (None, Some(_)) => Verdict::Missing,
             (Some(pin), newest) => {
                 // The image is what counts; the rest of a superseded kernel goes before it.
-                let mut images = pin.packages.iter().filter(|package| package.role() == Role::Image);
-                let offered = images.all(|image| index.has(image));
+                let mut images = pin.packages.iter().filter(|package| Role::of(package) == Role::Image);
+                let offered = images.all(|image| self.index.has(image));
                 let newer = match newest {
-                    Some(newest) => debian::compare(newest, &pin.version, self.cancel())?.is_gt(),
+                    Some(newest) => compare(newest, &pin.version, self.cancel)?.is_gt(),
                     None => false,
                 };
                 match (newer, offered) {
-                    (_, false) if pin.packages.iter().any(|package| index.lacks_suite(&package.suite)) => {
+                    (_, false)
+                        if pin.packages.iter().any(|package| self.index.lacks_suite(&package.suite)) =>
+                    {
                         if newer {
                             Verdict::Behind
                         } else {
@@ -127,42 +141,20 @@ impl Kernels {
         Ok(Standing { spec: spec.to_string(), pinned: pin.map(|pin| pin.version.clone()), newest, verdict })
     }
 
-    /// The kernels of `only`, or all; an unknown one is refused.
-    fn chosen(&self, only: &[Selector]) -> Result<Vec<Spec>, Error> {
-        let all = self.all();
-        if only.is_empty() {
-            return Ok(all);
-        }
-        let chosen = self.select_all(only)?;
-        match chosen.iter().find(|spec| !all.contains(spec)) {
-            Some(unknown) => Err(self.unknown(unknown)),
-            None => Ok(chosen),
-        }
-    }
-
-    fn fresh_offers(&self, observer: &dyn Observer) -> Result<(Index, Vec<Offer>), Error> {
-        if self.options.offline {
-            return Err(Error::Index { reason: "--offline forbids it".into() });
-        }
-        let index = self.index(true, observer)?;
-        let offers = self.offers(&index);
-        Ok((index, offers))
-    }
-
     /// The entry of that very name.
     fn pinned(&self, spec: &Spec) -> Option<&Pin> {
         self.lock.kernels.iter().find(|pin| pin.spec == spec.to_string())
     }
 
     /// Chooses between the pin of before and the newest offer. A pin never moves back.
-    pub(crate) fn choose(
+    pub(super) fn choose(
         &self,
         spec: &Spec,
         old: Option<&Pin>,
         new: Option<Pin>,
-        complete: bool,
         observer: &dyn Observer,
     ) -> Result<Option<Pin>, Error> {
+        let complete = self.index.is_complete();
         let (reason, pin) = match (old, new) {
             (None, None) => ("no suite offers a kernel of it".to_owned(), None),
             (Some(old), None) => {
@@ -171,7 +163,7 @@ impl Kernels {
                 (format!("{which}, {} stays", old.version), Some(old.clone()))
             }
             // The newer one may be in a suite that is left out this time; or the mirror serves an index of long ago.
-            (Some(old), Some(new)) if debian::compare(&new.version, &old.version, self.cancel())?.is_lt() => {
+            (Some(old), Some(new)) if compare(&new.version, &old.version, self.cancel)?.is_lt() => {
                 let which = if complete { "the suites" } else { "the suites that can be used" };
                 let text = format!(
                     "{which} offer only {}, {} stays; remove its entry from the lock to go back",
@@ -183,5 +175,18 @@ impl Kernels {
         };
         observer.notify(Event::Warning(format!("{spec}: {reason}")));
         Ok(pin)
+    }
+}
+
+/// The kernels of `only`, or all; an unknown one is refused.
+pub(super) fn chosen(only: &[Selector], catalog: &Catalog, lock: &Lock) -> Result<Vec<Spec>, Error> {
+    let all = catalog.specs();
+    if only.is_empty() {
+        return Ok(all);
+    }
+    let chosen = Selector::select_all(only, catalog, lock)?;
+    match chosen.iter().find(|spec| !all.contains(spec)) {
+        Some(unknown) => Err(catalog.unknown(unknown)),
+        None => Ok(chosen),
     }
 }

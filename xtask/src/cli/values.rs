@@ -1,10 +1,10 @@
 //! Values of options, with errors that read well after clap's own words.
 
-use hooklab_vm::kernel::{Selector, Spec};
+use hooklab_vm::kernel::{ParseSelectorError, Selector, Spec};
 
 /// One kernel or several.
 pub(super) fn kernels(text: &str) -> Result<Selector, String> {
-    text.parse().map_err(|error| format!("failed to {error}"))
+    text.parse().map_err(|error: ParseSelectorError| error.to_string())
 }
 
 /// One kernel.

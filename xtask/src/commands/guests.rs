@@ -116,7 +116,7 @@ fn obtain(
     for (spec, kernel) in specs.iter().zip(obtained) {
         match kernel {
             Ok(kernel) => there.push(kernel),
-            Err(error) => missing.push((spec.to_string(), format!("failed to {error}"))),
+            Err(error) => missing.push((spec.to_string(), format!("{:#}", failed_to(error)))),
         }
     }
     match (&there[..], &missing[..]) {

@@ -67,7 +67,9 @@ impl VmTest {
         for report in self.json.iter().chain(&self.junit) {
             json::check(report)?;
         }
-        let check = |path| binary::check(path).map_err(|error| UsageError(format!("failed to {error}")));
+        let check = |path| {
+            binary::check(path).map_err(|error| UsageError(format!("{:#}", anyhow::Error::from(error))))
+        };
         Ok(self.binary.iter().try_for_each(|path| check(path))?)
     }
 

@@ -1,14 +1,10 @@
 //! Tells kernel images from other files, by the header that the x86 boot protocol prescribes
 //! (`Documentation/arch/x86/boot.rst` in the kernel's source).
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
-
-use crate::kernel::error::Error;
+use super::{ImageError, is_release};
 
 /// Enough bytes to hold the boot sector, the setup header and the setup code with the version string.
-const HEAD: u64 = 64 << 10;
+pub(super) const HEAD: u64 = 64 << 10;
 
 /// `boot_flag`: 0xAA55, little-endian.
 const BOOT_FLAG: (usize, &[u8]) = (0x1FE, &[0x55, 0xAA]);
@@ -19,24 +15,20 @@ const MAGIC: (usize, &[u8]) = (0x202, b"HdrS");
 /// `kernel_version`: where the version string is, less 0x200; 0 if there is none.
 const KERNEL_VERSION: usize = 0x20E;
 
-/// What `uname -r` will print in a guest with this image; none if the image does not say.
+/// What `uname -r` will print, from the beginning of an image; none if the image does not say.
 ///
 /// # Errors
-/// The file cannot be read, or is no image that the x86 boot protocol covers.
-pub(crate) fn release(path: &Path) -> Result<Option<String>, Error> {
-    let mut head = Vec::new();
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    file.take(HEAD).read_to_end(&mut head).map_err(Error::io("read", path))?;
-    let no_kernel = |reason: &str| Error::NoKernel { path: path.to_owned(), reason: reason.to_owned() };
+/// It is no image that the x86 boot protocol covers.
+pub(super) fn release(head: &[u8]) -> Result<Option<String>, ImageError> {
     if head.starts_with(b"\x7fELF") {
-        return Err(no_kernel("an ELF file: give the bzImage that belongs to it"));
+        return Err(ImageError::Elf { image: "bzImage" });
     }
     let has =
         |(offset, bytes): (usize, &[u8])| head.get(offset..).is_some_and(|rest| rest.starts_with(bytes));
     if !has(BOOT_FLAG) || !has(MAGIC) {
-        return Err(no_kernel("no x86 boot header"));
+        return Err(ImageError::NoHeader { header: "x86 boot header" });
     }
-    Ok(version_string(&head))
+    Ok(version_string(head))
 }
 
 /// The first word of the version string: `6.12.117+deb13-cloud-amd64 (…) #1 SMP …`.
@@ -49,16 +41,12 @@ fn version_string(head: &[u8]) -> Option<String> {
     let text = head.get(offset + 0x200..)?;
     let end = text.iter().position(|byte| *byte == 0 || byte.is_ascii_whitespace())?;
     let release = std::str::from_utf8(&text[..end]).ok()?;
-    // It becomes part of folder names.
-    let sound = release.starts_with(|c: char| c.is_ascii_digit())
-        && release.chars().all(|c| c.is_ascii_alphanumeric() || "+-~._".contains(c));
-    sound.then(|| release.to_owned())
+    is_release(release).then(|| release.to_owned())
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+pub(in crate::kernel) mod tests {
     use super::*;
-    use std::fs;
 
     /// A file with the header of a kernel image.
     pub(in crate::kernel) fn image(version: &str) -> Vec<u8> {
@@ -70,41 +58,35 @@ pub(crate) mod tests {
         image
     }
 
-    fn release_of(content: &[u8]) -> Result<Option<String>, Error> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), content).unwrap();
-        release(file.path())
-    }
-
     #[test]
     fn the_release_comes_from_the_header() {
         let image = image("6.12.117+deb13-cloud-amd64 (x@y) #1 SMP\0");
-        assert_eq!(release_of(&image).unwrap().as_deref(), Some("6.12.117+deb13-cloud-amd64"));
+        assert_eq!(release(&image).unwrap().as_deref(), Some("6.12.117+deb13-cloud-amd64"));
     }
 
     #[test]
     fn an_image_may_keep_its_release_to_itself() {
         let mut silent = image("6.12.117 (x@y)\0");
         silent[0x20E..0x210].fill(0);
-        assert_eq!(release_of(&silent).unwrap(), None);
+        assert_eq!(release(&silent).unwrap(), None);
         silent[0x20E..0x210].fill(0xFF);
-        assert_eq!(release_of(&silent).unwrap(), None);
-        assert_eq!(release_of(&image("6/../../etc\0")).unwrap(), None);
+        assert_eq!(release(&silent).unwrap(), None);
+        assert_eq!(release(&image("6/../../etc\0")).unwrap(), None);
     }
 
     #[test]
     fn other_files_are_no_kernels() {
         for content in [&b""[..], b"root:x:0:0:root:/root:/bin/bash\n", &[0; 0x1000]] {
-            let message = release_of(content).unwrap_err().to_string();
+            let message = release(content).unwrap_err().to_string();
             assert!(message.contains("is no kernel (no x86 boot header)"), "{message}");
         }
         let mut half = image("6.12\0");
         half[0x1FE] = 0;
-        assert!(release_of(&half).is_err());
+        assert!(release(&half).is_err());
         half[0x1FE..0x206].copy_from_slice(b"\x55\xAA\0\0HdrX");
-        assert!(release_of(&half).is_err());
+        assert!(release(&half).is_err());
         let mut elf = image("6.12\0");
         elf[..4].copy_from_slice(b"\x7fELF");
-        assert!(release_of(&elf).unwrap_err().to_string().contains("bzImage"));
+        assert!(release(&elf).unwrap_err().to_string().contains("bzImage"));
     }
 }

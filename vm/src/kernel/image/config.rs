@@ -9,7 +9,7 @@ const NEEDED: [(&str, &str); 2] =
 /// The modules that a guest needs because they are not built into the kernel; their dependencies come on top.
 ///
 /// `kernel` is for messages.
-pub(crate) fn needed_modules(config: &str, kernel: &str) -> Result<Vec<&'static str>, Error> {
+pub(in crate::kernel) fn needed_modules(config: &str, kernel: &str) -> Result<Vec<&'static str>, Error> {
     let mut modules = Vec::new();
     for (option, module) in NEEDED {
         match value(config, option) {
@@ -22,7 +22,7 @@ pub(crate) fn needed_modules(config: &str, kernel: &str) -> Result<Vec<&'static 
 }
 
 /// The modules that a guest needs, where no config says which are built in.
-pub(crate) fn all_modules() -> Vec<&'static str> {
+pub(in crate::kernel) fn all_modules() -> Vec<&'static str> {
     NEEDED.map(|(_, module)| module).to_vec()
 }
 

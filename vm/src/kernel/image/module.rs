@@ -10,42 +10,62 @@ use crate::kernel::error::Error;
 /// No module of a virtio driver comes near this many bytes; more is a damaged file.
 const LARGEST: u64 = 64 << 20;
 
+/// Why a file cannot be read as a module.
+#[derive(Debug, thiserror::Error)]
+pub enum ModuleError {
+    /// Its name is none of a module's.
+    #[error("it is no module")]
+    NoModule,
+    /// Of all compressions this one cannot be undone.
+    #[error("it is compressed with gzip, which the lab cannot read")]
+    Gzip,
+    /// It is no ELF file.
+    #[error("it is no ELF file")]
+    NoElf(#[from] object::Error),
+    /// It says nothing of itself.
+    #[error("it has no section .modinfo")]
+    NoInformation,
+    /// It cannot be read or decompressed.
+    #[error(transparent)]
+    Read(#[from] io::Error),
+}
+
 /// A module, decompressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Module {
+pub(in crate::kernel) struct Module {
     /// With underscores, as the kernel lists it.
-    pub(crate) name: String,
+    pub(in crate::kernel) name: String,
     /// The ELF file.
-    pub(crate) content: Vec<u8>,
+    pub(in crate::kernel) content: Vec<u8>,
 }
 
 /// The ends of modules' file names.
 const SUFFIXES: [&str; 4] = [".ko", ".ko.xz", ".ko.zst", ".ko.gz"];
 
 /// The name of the module in a file of this name; none if the file is no module.
-pub(crate) fn name_of(file: &str) -> Option<String> {
+pub(in crate::kernel) fn name_of(file: &str) -> Option<String> {
     let stem = SUFFIXES.iter().find_map(|suffix| file.strip_suffix(suffix))?;
     // Files have either sign; the kernel has underscores.
     Some(stem.replace('-', "_"))
 }
 
 /// Reads a module from a file of this name, decompressing it as the name says.
-pub(crate) fn read(file: &str, mut content: impl Read) -> Result<Module, Error> {
-    let damaged = |reason: String| Error::Module { name: file.to_owned(), reason };
-    let name = name_of(file).ok_or_else(|| damaged("it is no module".into()))?;
+pub(in crate::kernel) fn read(file: &str, mut content: impl Read) -> Result<Module, Error> {
+    let damaged = |source| Error::Module { name: file.to_owned(), source };
+    let name = name_of(file).ok_or_else(|| damaged(ModuleError::NoModule))?;
     let content = if file.ends_with(".xz") {
         limited(liblzma::read::XzDecoder::new(content))
     } else if file.ends_with(".zst") {
         match ruzstd::decoding::StreamingDecoder::new(&mut content) {
             Ok(decoder) => limited(decoder),
-            Err(error) => return Err(damaged(error.to_string())),
+            Err(error) => return Err(damaged(io::Error::other(error).into())),
         }
     } else if file.ends_with(".gz") {
-        return Err(damaged("it is compressed with gzip, which the lab cannot read".into()));
+        return Err(damaged(ModuleError::Gzip));
     } else {
         limited(content)
     };
-    Ok(Module { name, content: content.map_err(|error| damaged(error.to_string()))? })
+    Ok(Module { name, content: content.map_err(|error| damaged(error.into()))? })
 }
 
 /// Reads all of it, up to [`LARGEST`].
@@ -61,12 +81,12 @@ fn limited(source: impl Read) -> io::Result<Vec<u8>> {
 /// The names of the modules that must be loaded before this one: `depends=` in its section `.modinfo`, which holds
 /// strings that end in a NUL (`include/linux/moduleparam.h`, `scripts/mod/modpost.c`).
 fn dependencies(module: &Module) -> Result<Vec<String>, Error> {
-    let damaged = |reason: String| Error::Module { name: module.name.clone(), reason };
-    let file = object::File::parse(&*module.content).map_err(|error| damaged(error.to_string()))?;
-    let section =
-        file.section_by_name(".modinfo").ok_or_else(|| damaged("it has no section .modinfo".into()))?;
-    let info = section.data().map_err(|error| damaged(error.to_string()))?;
-    Ok(depends(info))
+    let read = || {
+        let file = object::File::parse(&*module.content)?;
+        let section = file.section_by_name(".modinfo").ok_or(ModuleError::NoInformation)?;
+        Ok(depends(section.data()?))
+    };
+    read().map_err(|source| Error::Module { name: module.name.clone(), source })
 }
 
 /// The names in `depends=` of a `.modinfo`.
@@ -80,7 +100,7 @@ fn depends(info: &[u8]) -> Vec<String> {
 ///
 /// `find` looks modules up by name; it is asked for several at once because looking can mean to unpack an archive.
 /// `kernel` and `place` are for messages.
-pub(crate) fn in_load_order(
+pub(in crate::kernel) fn in_load_order(
     wanted: &[&str],
     kernel: &str,
     place: &str,
@@ -94,8 +114,8 @@ pub(crate) fn in_load_order(
             known.insert(module.name.clone(), (module, depends));
         }
         if let Some(name) = missing.iter().find(|name| !known.contains_key(*name)) {
-            let reason = format!("it is not in {place}");
-            return Err(Error::NoModule { module: name.clone(), kernel: kernel.to_owned(), reason });
+            let (module, kernel, place) = (name.clone(), kernel.to_owned(), place.to_owned());
+            return Err(Error::NoModule { module, kernel, place });
         }
         let depends = known.values().flat_map(|(_, depends)| depends);
         missing = depends.filter(|name| !known.contains_key(*name)).cloned().collect();
@@ -125,7 +145,7 @@ fn take_after_dependencies(
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+pub(in crate::kernel) mod tests {
     use super::*;
     use object::write::Object as Elf;
     use object::{Architecture, BinaryFormat, Endianness, SectionKind};
@@ -165,7 +185,7 @@ pub(crate) mod tests {
     #[test]
     fn a_dependency_that_is_nowhere_is_named() {
         let message = order(&[module("virtio_pci", "virtio")], &["virtio_pci"]).unwrap_err().to_string();
-        assert_eq!(message, "find module virtio for kernel 5.10: it is not in the package");
+        assert_eq!(message, "failed to find module virtio for kernel 5.10: it is not in the package");
     }
 
     #[test]
@@ -194,7 +214,8 @@ pub(crate) mod tests {
         }
         assert!(read("virtio_pci.ko.xz", &text[..]).is_err());
         assert!(read("virtio_pci.ko.zst", &text[..]).is_err());
-        assert!(read("virtio_pci.ko.gz", &text[..]).unwrap_err().to_string().contains("gzip"));
+        let gzip = read("virtio_pci.ko.gz", &text[..]);
+        assert!(matches!(gzip, Err(Error::Module { source: ModuleError::Gzip, .. })));
         assert!(read("virtio_pci.txt", &text[..]).is_err());
     }
 

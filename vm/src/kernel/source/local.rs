@@ -4,68 +4,130 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use crate::host::digest;
+use super::{KernelSource, Known, Obtained};
+use crate::arch::{self, Arch};
+use crate::event::Observer;
+use crate::host::{FileError, digest};
 use crate::kernel::error::Error;
-use crate::kernel::image::bzimage as image;
-use crate::kernel::image::config;
-use crate::kernel::image::module::{self, Module};
+use crate::kernel::image::{self, ImageError, Module};
+use crate::kernel::spec::Spec;
 use crate::kernel::store::{Store, Stored};
+use crate::kernel::{Kernel, Kernels, Source};
 
-/// Where a build of x86 puts the image (`Documentation/kbuild/`, `make help`).
-const BUILT_IMAGE: &str = "arch/x86/boot/bzImage";
+/// Kernels of the host, used where they are.
+pub(in crate::kernel) struct LocalSource<'a> {
+    /// The modules of images, decompressed.
+    store: Store,
+    cancel: &'a AtomicBool,
+}
+
+impl<'a> LocalSource<'a> {
+    pub(in crate::kernel) fn new(kernels: &'a Kernels) -> Self {
+        Self { store: kernels.module_store(), cancel: &kernels.options.cancel }
+    }
+
+    fn obtain_image(&self, spec: &Spec, found: &LocalImage) -> Result<Obtained, Error> {
+        let (modules, lease) = loop {
+            match found.modules(&self.store, self.cancel)? {
+                None => break (None, None),
+                // Again, if another run has pruned it just now.
+                Some(modules) => {
+                    if let Some(lease) = self.store.hold(&modules) {
+                        break (Some(modules), Some(lease));
+                    }
+                }
+            }
+        };
+        let id = found.id(modules.as_ref())?;
+        let source = Source::Image {
+            image: found.image.clone(),
+            config: found.config.clone(),
+            modules: modules.map(|stored| stored.modules()).unwrap_or_default(),
+        };
+        let release = found.release.clone();
+        let kernel = Kernel { spec: spec.to_string(), release, version: None, source, id };
+        Ok(Obtained { kernel, lease })
+    }
+}
+
+impl KernelSource for LocalSource<'_> {
+    fn describe(&self, spec: &Spec) -> Result<Known, Error> {
+        let release = match spec {
+            Spec::Path(path) => find(path)?.release,
+            _ => host_release()?,
+        };
+        Ok(Known { release: Some(release), cached: true, ..Known::default() })
+    }
+
+    fn check(&self, _: &Spec) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn obtain(&self, spec: &Spec, _: &dyn Observer) -> Result<Obtained, Error> {
+        if let Spec::Path(path) = spec {
+            return self.obtain_image(spec, &find(path)?);
+        }
+        let release = host_release()?;
+        let id = format!("host-{release}");
+        let kernel = Kernel { spec: spec.to_string(), release, version: None, source: Source::Host, id };
+        Ok(Obtained { kernel, lease: None })
+    }
+}
 
 /// An image on the host with what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LocalImage {
-    pub(crate) image: PathBuf,
+struct LocalImage {
+    image: PathBuf,
     /// What `uname -r` will print, or `unknown`.
-    pub(crate) release: String,
-    pub(crate) config: Option<PathBuf>,
-    /// Folders to look for modules in, the likeliest first.
-    module_folders: Vec<PathBuf>,
+    release: String,
+    config: Option<PathBuf>,
+    /// Directories to look for modules in, the likeliest first.
+    module_directories: Vec<PathBuf>,
 }
 
 /// Finds what belongs to an image file or a build tree.
 ///
 /// # Errors
 /// There is no such file, it is no kernel, or the tree has not been built.
-pub(crate) fn find(path: &Path) -> Result<LocalImage, Error> {
-    let path = fs::canonicalize(path).map_err(Error::io("read", path))?;
-    if path.is_dir() { build_tree(&path) } else { image_file(path) }
+fn find(path: &Path) -> Result<LocalImage, Error> {
+    let path = fs::canonicalize(path).map_err(FileError::of("read", path))?;
+    if path.is_dir() { build_tree(&path, &arch::GUEST) } else { image_file(path, &arch::GUEST) }
 }
 
-fn build_tree(tree: &Path) -> Result<LocalImage, Error> {
-    let image = tree.join(BUILT_IMAGE);
+fn build_tree(tree: &Path, arch: &Arch) -> Result<LocalImage, Error> {
+    let image = tree.join(arch.built_image);
     if !image.exists() {
-        let reason = format!("a folder without {BUILT_IMAGE}; build one there with `make bzImage modules`");
-        return Err(Error::NoKernel { path: tree.to_owned(), reason });
+        let source = ImageError::NotBuilt { image: arch.built_image, command: arch.build_command };
+        return Err(Error::NoKernel { path: tree.to_owned(), source });
     }
-    let from_image = image::release(&image)?;
+    let from_image = image::release(&image, arch)?;
     let noted = fs::read_to_string(tree.join("include/config/kernel.release")).ok();
     let release = from_image.or_else(|| noted.map(|text| text.trim().to_owned()));
     Ok(LocalImage {
         image,
         release: release.unwrap_or_else(|| "unknown".into()),
         config: existing(tree.join(".config")),
-        module_folders: vec![tree.join("drivers/virtio"), tree.join("drivers/char")],
+        module_directories: vec![tree.join("drivers/virtio"), tree.join("drivers/char")],
     })
 }
 
-fn image_file(image: PathBuf) -> Result<LocalImage, Error> {
-    let release = image::release(&image)?.unwrap_or_else(|| "unknown".into());
-    let folder = image.parent().unwrap_or(Path::new("/")).to_owned();
+fn image_file(image: PathBuf, arch: &Arch) -> Result<LocalImage, Error> {
+    let release = image::release(&image, arch)?.unwrap_or_else(|| "unknown".into());
+    let directory = image.parent().unwrap_or(Path::new("/")).to_owned();
     // In /boot of an unpacked package or of the host; beside its modules; alone with the config of its build.
-    let roots = [folder.join("../lib/modules"), folder.join("../usr/lib/modules"), "/lib/modules".into()];
-    let mut module_folders: Vec<PathBuf> = roots.iter().map(|root| root.join(&release)).collect();
-    if folder.ends_with(&release) {
-        module_folders.insert(0, folder.clone());
+    let roots =
+        [directory.join("../lib/modules"), directory.join("../usr/lib/modules"), "/lib/modules".into()];
+    let mut module_directories: Vec<PathBuf> = roots.iter().map(|root| root.join(&release)).collect();
+    if directory.ends_with(&release) {
+        module_directories.insert(0, directory.clone());
     }
-    module_folders.retain(|folder| folder.join("kernel").is_dir());
+    module_directories.retain(|directory| directory.join("kernel").is_dir());
     let beside = [format!("config-{release}"), "config".into(), ".config".into()];
-    let mut configs = beside.iter().map(|name| folder.join(name));
+    let mut configs = beside.iter().map(|name| directory.join(name));
     let config = configs.find_map(existing);
-    let config = config.or_else(|| module_folders.iter().find_map(|folder| existing(folder.join("config"))));
-    Ok(LocalImage { image, release, config, module_folders })
+    let config =
+        config.or_else(|| module_directories.iter().find_map(|directory| existing(directory.join("config"))));
+    Ok(LocalImage { image, release, config, module_directories })
 }
 
 fn existing(path: PathBuf) -> Option<PathBuf> {
@@ -74,7 +136,7 @@ fn existing(path: PathBuf) -> Option<PathBuf> {
 
 impl LocalImage {
     /// Puts the modules that a guest needs into `store`, decompressed and in load order; none if it needs none.
-    pub(crate) fn modules(&self, store: &Store, cancel: &AtomicBool) -> Result<Option<Stored>, Error> {
+    fn modules(&self, store: &Store, cancel: &AtomicBool) -> Result<Option<Stored>, Error> {
         let modules = self.needed_modules()?;
         if modules.is_empty() {
             return Ok(None);
@@ -98,76 +160,76 @@ impl LocalImage {
         let kernel = self.image.display().to_string();
         let wanted = match &self.config {
             Some(path) => {
-                let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
-                config::needed_modules(&text, &kernel)?
+                let text = fs::read_to_string(path).map_err(FileError::of("read", path))?;
+                image::needed_modules(&text, &kernel)?
             }
             None => {
-                let mut wanted = config::all_modules();
-                wanted.retain(|name| find_file(&self.module_folders, name).is_some());
+                let mut wanted = image::all_modules();
+                wanted.retain(|name| find_file(&self.module_directories, name).is_some());
                 wanted
             }
         };
-        let folders: Vec<String> =
-            self.module_folders.iter().map(|folder| folder.display().to_string()).collect();
-        let place = match folders.is_empty() {
-            true => format!("the image's folder or /lib/modules/{}", self.release),
-            false => folders.join(" or "),
+        let directories: Vec<String> =
+            self.module_directories.iter().map(|directory| directory.display().to_string()).collect();
+        let place = match directories.is_empty() {
+            true => format!("the image's directory or /lib/modules/{}", self.release),
+            false => directories.join(" or "),
         };
-        module::in_load_order(&wanted, &kernel, &place, |names| {
-            let files = names.iter().filter_map(|name| find_file(&self.module_folders, name));
+        image::in_load_order(&wanted, &kernel, &place, |names| {
+            let files = names.iter().filter_map(|name| find_file(&self.module_directories, name));
             files.map(|file| read_module(&file)).collect()
         })
     }
 
     /// A hash that changes with the image and the modules.
-    pub(crate) fn id(&self, modules: Option<&Stored>) -> Result<String, Error> {
-        let image = digest::sha256_of_file(&self.image).map_err(Error::io("read", &self.image))?;
+    fn id(&self, modules: Option<&Stored>) -> Result<String, Error> {
+        let image = digest::sha256_of_file(&self.image).map_err(FileError::of("read", &self.image))?;
         let modules = modules.and_then(|stored| stored.key.rsplit('-').next()).unwrap_or("none");
         Ok(format!("{}-{}-{modules}", self.release, &image[..12]))
     }
 }
 
 fn read_module(file: &Path) -> Result<Module, Error> {
-    let content = fs::File::open(file).map_err(Error::io("read", file))?;
-    module::read(&file.file_name().unwrap_or_default().to_string_lossy(), content)
+    let content = fs::File::open(file).map_err(FileError::of("read", file))?;
+    image::read(&file.file_name().unwrap_or_default().to_string_lossy(), content)
 }
 
-/// The file of a module in the first of the folders that has it.
-fn find_file(folders: &[PathBuf], name: &str) -> Option<PathBuf> {
-    folders.iter().find_map(|folder| find_below(folder, name))
+/// The file of a module in the first of the directories that has it.
+fn find_file(directories: &[PathBuf], name: &str) -> Option<PathBuf> {
+    directories.iter().find_map(|directory| find_below(directory, name))
 }
 
-/// The file of a module somewhere below a folder. Links are not followed: `build` and `source` lead far away.
-fn find_below(folder: &Path, name: &str) -> Option<PathBuf> {
+/// The file of a module somewhere below a directory. Links are not followed: `build` and `source` lead far away.
+fn find_below(directory: &Path, name: &str) -> Option<PathBuf> {
     let mut below = Vec::new();
-    for entry in fs::read_dir(folder).ok()?.flatten() {
+    for entry in fs::read_dir(directory).ok()?.flatten() {
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => below.push(entry.path()),
             Ok(kind) if kind.is_file() => {
                 let file = entry.file_name();
-                if module::name_of(&file.to_string_lossy()).is_some_and(|found| found == name) {
+                if image::name_of(&file.to_string_lossy()).is_some_and(|found| found == name) {
                     return Some(entry.path());
                 }
             }
             _ => {}
         }
     }
-    below.iter().find_map(|folder| find_below(folder, name))
+    below.iter().find_map(|directory| find_below(directory, name))
 }
 
 /// What `uname -r` prints here.
-pub(crate) fn host_release() -> Result<String, Error> {
+fn host_release() -> Result<String, Error> {
     // `proc_sys_kernel(5)`: the same string as in `uname(2)`.
     let path = Path::new("/proc/sys/kernel/osrelease");
-    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    let text = fs::read_to_string(path).map_err(FileError::of("read", path))?;
     Ok(text.trim().to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::image::bzimage::tests::image;
-    use crate::kernel::image::module::tests::module;
+    use crate::arch::GUEST;
+    use crate::kernel::image::tests::{image, module};
 
     static NEVER: AtomicBool = AtomicBool::new(false);
     const AS_MODULES: &str = "CONFIG_VIRTIO_PCI=m\nCONFIG_VIRTIO_CONSOLE=m\n";
@@ -225,10 +287,10 @@ mod tests {
     #[test]
     fn a_build_tree_is_used_where_it_lies() {
         let tree = tempfile::tempdir().unwrap();
-        let message = find(tree.path()).unwrap_err().to_string();
-        assert!(message.contains("make bzImage"), "{message}");
+        let error = find(tree.path()).unwrap_err();
+        assert!(matches!(error, Error::NoKernel { source: ImageError::NotBuilt { .. }, .. }), "{error:?}");
 
-        write(tree.path().join(BUILT_IMAGE), image("6.13.0-mine x\0"));
+        write(tree.path().join(GUEST.built_image), image("6.13.0-mine x\0"));
         write(tree.path().join(".config"), AS_MODULES);
         put_modules(&tree.path().join("drivers/virtio"), &tree.path().join("drivers/char"));
         let found = find(tree.path()).unwrap();
@@ -251,6 +313,6 @@ mod tests {
     #[test]
     fn a_missing_file_is_named() {
         let message = find(Path::new("/nonexistent/vmlinuz")).unwrap_err().to_string();
-        assert!(message.starts_with("read /nonexistent/vmlinuz: "), "{message}");
+        assert_eq!(message, "failed to read /nonexistent/vmlinuz");
     }
 }

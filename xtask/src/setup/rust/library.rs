@@ -10,7 +10,7 @@ use xshell::{Shell, cmd};
 
 use super::Toolchain;
 use crate::cli::{KernelOptions, SetupOptions};
-use crate::commands::open_kernels;
+use crate::commands::{failed_to, open_kernels};
 use crate::lab::Lab;
 use crate::setup::lock;
 use crate::setup::programs::{find_program, run};
@@ -38,8 +38,7 @@ pub(super) fn unpacked(lab: &Lab) -> Option<PathBuf> {
 }
 
 fn pinned(lab: &Lab) -> Result<Package> {
-    let pin = Package::read(&lab.root.join("ebpf/rust-src.toml"));
-    pin.map_err(|error| anyhow::anyhow!("failed to {error}"))
+    Ok(Package::read(&lab.root.join("ebpf/rust-src.toml"))?)
 }
 
 fn place(lab: &Lab, package: &Package) -> PathBuf {
@@ -108,7 +107,7 @@ fn from_debian(lab: &Lab, toolchain: &Toolchain, observer: &dyn Observer) -> Res
         (path.starts_with("library/") && !path.starts_with("library/vendor/")).then(|| path.into())
     };
     let kernels = open_kernels(lab, &KernelOptions::default())?;
-    kernels.unpack(&package, &new, wanted, observer).map_err(|error| anyhow::anyhow!("failed to {error}"))?;
+    kernels.unpack(&package, &new, wanted, observer).map_err(failed_to)?;
     let _ = fs::remove_dir_all(&place);
     fs::rename(new.join("library"), &place).with_context(|| format!("failed to make {}", place.display()))?;
     let _ = fs::remove_dir(new);

@@ -6,41 +6,38 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use crate::debian::apt::Apt;
-use crate::debian::deb;
+use super::offer::Role;
+use crate::arch;
+use crate::debian::{self, Apt, Package};
 use crate::event::{Event, Observer};
+use crate::host::FileError;
 use crate::kernel::error::Error;
-use crate::kernel::image::bzimage as image;
-use crate::kernel::image::config;
-use crate::kernel::image::module::{self, Module};
-use crate::kernel::lock::{Package, Pin, Role};
+use crate::kernel::image::{self, Module};
+use crate::kernel::lock::Pin;
 use crate::kernel::store::{Filling, Stored, Work};
 
 /// The means to fetch.
-pub(crate) struct Fetch<'a> {
-    pub(crate) apt: &'a Apt<'a>,
-    pub(crate) cancel: &'a AtomicBool,
-    pub(crate) observer: &'a dyn Observer,
+pub(super) struct Fetch<'a> {
+    pub(super) apt: &'a Apt<'a>,
+    pub(super) cancel: &'a AtomicBool,
+    pub(super) observer: &'a dyn Observer,
 }
 
 impl Fetch<'_> {
-    /// Fills the folder that `work` holds with the kernel.
+    /// Fills the directory that `work` holds with the kernel.
     ///
     /// # Errors
-    /// [`Error::Gone`] if the mirror lacks a package without which the kernel is of no use.
-    pub(crate) fn kernel(&self, pin: &Pin, work: &Work) -> Result<Stored, Error> {
+    /// [`debian::Error::Gone`] if the mirror lacks a package without which the kernel cannot be used.
+    pub(super) fn kernel(&self, pin: &Pin, work: &Work) -> Result<Stored, Error> {
         let debs = work.downloads()?;
         let mut filling = work.start()?;
-        for package in pin.packages.iter().filter(|package| package.role() == Role::Image) {
+        for package in pin.packages.iter().filter(|package| Role::of(package) == Role::Image) {
             let deb = self.package(package, &debs)?;
             self.image_and_config(pin, &deb, &mut filling)?;
         }
         if !filling.has_image() {
             let package = pin.packages.first().map_or_else(String::new, Package::title);
-            return Err(Error::Package {
-                package,
-                reason: format!("there is no image of {} in it", pin.release),
-            });
+            return Err(Error::NoImage { package, release: pin.release.clone() });
         }
         if !filling.has_config() {
             self.config_alone(pin, &debs, &mut filling)?;
@@ -62,33 +59,34 @@ impl Fetch<'_> {
     fn image_and_config(&self, pin: &Pin, deb: &Path, filling: &mut Filling) -> Result<(), Error> {
         self.observer.notify(Event::Step(format!("unpacking {}", pin.release)));
         let mut image = None;
-        deb::visit(deb, self.cancel, |path, content| {
+        debian::visit(deb, self.cancel, |path, content| {
             if is_part(path, &pin.release, "vmlinuz") {
                 image = Some(filling.image(content)?);
             } else if is_part(path, &pin.release, "config") {
                 filling.config(content)?;
             }
             let done = filling.has_image() && filling.has_config();
-            Ok(if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            Ok::<_, Error>(if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
         let Some(image) = image else { return Ok(()) };
-        match image::release(&image)? {
-            Some(release) if release != pin.release => {
-                let reason = format!("its image says that it is {release}, not {}", pin.release);
-                Err(Error::Package { package: deb.display().to_string(), reason })
-            }
+        match image::release(&image, &arch::GUEST)? {
+            Some(release) if release != pin.release => Err(Error::AnotherRelease {
+                package: deb.to_owned(),
+                found: release,
+                expected: pin.release.clone(),
+            }),
             _ => Ok(()),
         }
     }
 
     /// Takes the config from a package of its own. Of superseded kernels Debian keeps only the image; that is enough.
     fn config_alone(&self, pin: &Pin, debs: &Path, filling: &mut Filling) -> Result<(), Error> {
-        let Some(package) = pin.packages.iter().find(|package| package.role() == Role::Config) else {
+        let Some(package) = pin.packages.iter().find(|package| Role::of(package) == Role::Config) else {
             return Ok(());
         };
         match self.package(package, debs) {
             Ok(deb) => self.image_and_config(pin, &deb, filling),
-            Err(Error::Gone { package, version }) => {
+            Err(Error::Debian(debian::Error::Gone { package, version })) => {
                 let text = format!(
                     "the mirror no longer has {package} {version}; using the kernel without its config"
                 );
@@ -105,31 +103,35 @@ impl Fetch<'_> {
             // Images without a config are superseded ones of 6.19 and later; these have the drivers built in.
             return Ok(Vec::new());
         };
-        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        let wanted = config::needed_modules(&text, &pin.release)?;
+        let text = fs::read_to_string(&path).map_err(FileError::of("read", &path))?;
+        let wanted = image::needed_modules(&text, &pin.release)?;
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
         // Without a package of their own they are in the image's, which has been downloaded.
-        let of_role = |role: Role| pin.packages.iter().find(|package| package.role() == role);
+        let of_role = |role: Role| pin.packages.iter().find(|package| Role::of(package) == role);
         let (package, deb) = match (of_role(Role::Modules), of_role(Role::Image)) {
             (Some(modules), _) => (modules, self.package(modules, debs)?),
             (None, Some(image)) => (image, deb_path(image, debs)),
             (None, None) => return Ok(Vec::new()),
         };
         self.observer.notify(Event::Step(format!("unpacking the modules of {}", pin.release)));
-        module::in_load_order(&wanted, &pin.release, &package.name, |names| self.find_modules(&deb, names))
+        image::in_load_order(&wanted, &pin.release, &package.name, |names| self.find_modules(&deb, names))
     }
 
     /// Reads modules out of a package.
     fn find_modules(&self, deb: &Path, names: &[String]) -> Result<Vec<Module>, Error> {
         let mut found = Vec::new();
-        deb::visit(deb, self.cancel, |path, content: &mut dyn Read| {
+        debian::visit(deb, self.cancel, |path, content: &mut dyn Read| {
             let file = path.rsplit('/').next().unwrap_or(path);
-            if module::name_of(file).is_some_and(|name| names.contains(&name)) {
-                found.push(module::read(file, content)?);
+            if image::name_of(file).is_some_and(|name| names.contains(&name)) {
+                found.push(image::read(file, content)?);
             }
-            Ok(if found.len() == names.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            Ok::<_, Error>(if found.len() == names.len() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            })
         })?;
         Ok(found)
     }

@@ -5,25 +5,64 @@
 //! layout the archive keeps the image alone.
 
 use std::cmp::Ordering;
-use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
-use crate::debian::command;
-use crate::debian::index::{Entry, Index};
+use crate::arch;
+use crate::debian::{Entry, Index, Package, Wanted, compare};
 use crate::kernel::error::Error;
-use crate::kernel::lock::{Package, Pin};
+use crate::kernel::lock::Pin;
 use crate::kernel::spec::Spec;
+
+/// The beginnings of names of packages that make up kernels, before the release.
+const PARTS: [&str; 4] = ["linux-image-", "linux-binary-", "linux-base-", "linux-modules-"];
+
+/// The packages that make up kernels.
+pub(super) const KERNELS: Wanted = Wanted { name: "kernels", prefix: "linux-", is_wanted: is_kernel_package };
+
+/// Whether a package is a signed kernel or a part of one, by its name.
+fn is_kernel_package(name: &str) -> bool {
+    let release = PARTS.iter().find_map(|part| name.strip_prefix(part));
+    // The flavour ends the name, so debug symbols, unsigned images and templates fall out here.
+    let is_flavoured = |release: &str| {
+        release.strip_suffix(arch::GUEST.debian).is_some_and(|release| release.ends_with('-'))
+    };
+    release.is_some_and(|release| release.starts_with(|c: char| c.is_ascii_digit()) && is_flavoured(release))
+}
+
+/// What a package brings to a kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::kernel) enum Role {
+    /// The image; in the oldest layout also config and modules.
+    Image,
+    /// The config.
+    Config,
+    /// The modules.
+    Modules,
+}
+
+impl Role {
+    /// What a package brings, by its name.
+    pub(in crate::kernel) fn of(package: &Package) -> Self {
+        if package.name.starts_with("linux-base-") {
+            Role::Config
+        } else if package.name.starts_with("linux-modules-") {
+            Role::Modules
+        } else {
+            Role::Image
+        }
+    }
+}
 
 /// How many versions a message names; old suites and backports together have dozens.
 const SHOWN: usize = 5;
 
 /// A kernel that Debian offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Offer {
+pub(in crate::kernel) struct Offer {
     /// What `uname -r` prints.
-    pub(crate) release: String,
+    pub(in crate::kernel) release: String,
     /// Debian's version.
-    pub(crate) version: String,
+    pub(in crate::kernel) version: String,
     /// Its place in the list of flavours; 0 is the preferred one.
     flavour: usize,
     packages: Vec<Package>,
@@ -31,7 +70,7 @@ pub(crate) struct Offer {
 
 impl Offer {
     /// Whether it has the very files of a pin, wherever they are now.
-    pub(crate) fn is(&self, pin: &Pin) -> bool {
+    pub(in crate::kernel) fn is(&self, pin: &Pin) -> bool {
         let hashes = |packages: &[Package]| -> Vec<String> {
             packages.iter().map(|package| package.sha256.clone()).collect()
         };
@@ -39,13 +78,13 @@ impl Offer {
     }
 
     /// The offer as an entry of the lock, under the name `spec`.
-    pub(crate) fn pin(self, spec: &Spec) -> Pin {
+    pub(in crate::kernel) fn pin(self, spec: &Spec) -> Pin {
         Pin { spec: spec.to_string(), release: self.release, version: self.version, packages: self.packages }
     }
 }
 
 /// All kernels of the index that are complete enough to boot, in its order.
-pub(crate) fn offers(index: &Index, flavours: &[String]) -> Vec<Offer> {
+pub(in crate::kernel) fn offers(index: &Index, flavours: &[String]) -> Vec<Offer> {
     let offer = |entry| offer(entry, index, flavours);
     let mut offers: Vec<Offer> = Vec::new();
     for offer in index.entries.iter().filter_map(offer) {
@@ -94,7 +133,11 @@ fn flavour_of(release: &str, flavours: &[String]) -> Option<usize> {
 }
 
 /// The newest of those that a spec names: by Debian's order of versions, then by flavour.
-pub(crate) fn newest(offers: &[Offer], spec: &Spec, cancel: &AtomicBool) -> Result<Option<Offer>, Error> {
+pub(in crate::kernel) fn newest(
+    offers: &[Offer],
+    spec: &Spec,
+    cancel: &AtomicBool,
+) -> Result<Option<Offer>, Error> {
     let mut best: Option<&Offer> = None;
     for offer in offers {
         if !spec.matches(&offer.release, &offer.version) {
@@ -115,7 +158,7 @@ pub(crate) fn newest(offers: &[Offer], spec: &Spec, cancel: &AtomicBool) -> Resu
 }
 
 /// The newest few versions that are offered of what a spec names, for messages; the newest first.
-pub(crate) fn newest_versions(
+pub(in crate::kernel) fn newest_versions(
     offers: &[Offer],
     spec: &Spec,
     cancel: &AtomicBool,
@@ -131,32 +174,10 @@ pub(crate) fn newest_versions(
     Ok(versions)
 }
 
-/// Compares two versions the way Debian does (`deb-version(7)`). dpkg is the authority, and is asked few times.
-pub(crate) fn compare(left: &str, right: &str, cancel: &AtomicBool) -> Result<Ordering, Error> {
-    if left == right {
-        return Ok(Ordering::Equal);
-    }
-    let holds = |relation: &str| {
-        let mut command = Command::new("dpkg");
-        command.args(["--compare-versions", left, relation, right]);
-        let (status, messages) = command::run(&mut command, "dpkg", cancel, || {})?;
-        match status.code() {
-            Some(0) => Ok(true),
-            Some(1) => Ok(false),
-            _ => Err(Error::ToolFailed { tool: "dpkg".into(), reason: command::summary(&messages) }),
-        }
-    };
-    Ok(match (holds("gt")?, || holds("lt")) {
-        (true, _) => Ordering::Greater,
-        (false, less) if less()? => Ordering::Less,
-        _ => Ordering::Equal,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::catalog::Archive;
+    use crate::debian::Archive;
 
     static NEVER: AtomicBool = AtomicBool::new(false);
 
@@ -267,5 +288,20 @@ mod tests {
         assert_eq!(choose(entries.clone(), "7.3"), None);
         assert_eq!(choose(entries.clone(), "7.3-rc7").unwrap().version, "7.3~rc7-1~exp1");
         assert_eq!(choose(entries, "rc").unwrap().version, "7.3~rc7-1~exp1");
+    }
+
+    #[test]
+    fn look_alikes_are_passed_over() {
+        for name in [
+            "linux-image-amd64",
+            "linux-image-6.12.117+deb13-cloud-amd64-unsigned",
+            "linux-image-6.1-amd64-signed-template",
+            "linux-headers-6.12.117+deb13-cloud-amd64",
+            "linux-binary-unsigned-7.2.11+deb13-amd64",
+            "linux-base",
+        ] {
+            assert!(!is_kernel_package(name), "{name}");
+        }
+        assert!(is_kernel_package("linux-base-7.3.4+deb13-cloud-amd64"));
     }
 }
