@@ -7,6 +7,7 @@
 pub mod accel;
 pub mod arch;
 pub mod binary;
+mod cache;
 pub mod compose;
 pub mod console;
 pub mod debian;

@@ -10,7 +10,7 @@ mod lock;
 mod selector;
 mod source;
 mod spec;
-mod store;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -34,7 +34,7 @@ pub use update::{Change, Standing, Verdict};
 
 use self::source::debian::DebianSource;
 use self::source::{Known, Obtained};
-use self::store::Store;
+use self::stored::Store;
 use self::update::Update;
 use crate::arch;
 use crate::debian::{self, Repository};

@@ -11,7 +11,7 @@ use crate::host::{FileError, digest};
 use crate::kernel::error::Error;
 use crate::kernel::image::{self, ImageError, Module};
 use crate::kernel::spec::Spec;
-use crate::kernel::store::{Store, Stored};
+use crate::kernel::stored::{Store, Stored};
 use crate::kernel::{Kernel, Kernels, Source};
 
 /// Kernels of the host, used where they are.

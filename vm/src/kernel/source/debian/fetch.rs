@@ -14,7 +14,7 @@ use crate::host::FileError;
 use crate::kernel::error::Error;
 use crate::kernel::image::{self, Module};
 use crate::kernel::lock::Pin;
-use crate::kernel::store::{Filling, Stored, Work};
+use crate::kernel::stored::{Filling, Stored, Work};
 
 /// The means to fetch.
 pub(super) struct Fetch<'a> {

@@ -15,7 +15,7 @@ use crate::kernel::catalog::Catalog;
 use crate::kernel::error::Error;
 use crate::kernel::lock::{Lock, Pin};
 use crate::kernel::spec::Spec;
-use crate::kernel::store::{Store, Stored};
+use crate::kernel::stored::{STALE, Store, Stored};
 use crate::kernel::{Kernel, Kernels, Options, Source};
 
 /// Kernels that Debian packages: what the catalog names, pinned by the lock.
@@ -196,7 +196,7 @@ impl<'a> DebianSource<'a> {
         if let Some(stored) = store.get(&pin.key()) {
             return Ok(stored);
         }
-        store.sweep();
+        store.sweep(STALE);
         let apt = self.repository.apt()?;
         Fetch { apt: &apt, cancel: self.cancel(), observer }.kernel(pin, &work)
     }

@@ -3,7 +3,12 @@
 use super::*;
 use crate::kernel::tests::pruned;
 
-use std::sync::atomic::Ordering;
+use std::fs::{self, File};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use crate::cache::WORK;
+use crate::host::file_lock;
 
 static NEVER: AtomicBool = AtomicBool::new(false);
 
@@ -42,7 +47,7 @@ fn what_is_half_made_is_not_believed_and_replaced() {
     assert!(store.get("6.1.9-aa").is_none() && store.all().is_empty());
     fill(&store, "6.1.9-aa");
     // A removal that was cut short, a person's, an older hooklab's.
-    let record = root.path().join("6.1.9-aa").join(RECORD);
+    let record = root.path().join("6.1.9-aa").join(<Record as cache::Record>::FILE);
     for damage in ["", "{}", &fs::read_to_string(&record).unwrap().replace("\"schema\": 1", "\"schema\": 0")]
     {
         fs::write(&record, damage).unwrap();
@@ -60,7 +65,7 @@ fn one_key_is_filled_by_one_at_a_time() {
     let work = store.begin("a", &NEVER, || panic!("nobody else is here")).unwrap();
     let cancel = AtomicBool::new(false);
     let second = store.begin("a", &cancel, || cancel.store(true, Ordering::Relaxed));
-    assert!(matches!(second, Err(Error::Cancelled)));
+    assert!(matches!(second, Err(file_lock::Error::Cancelled)));
     store.begin("b", &NEVER, || panic!("another key is free")).unwrap();
     drop(work);
     store.begin("a", &NEVER, || panic!("it is free again")).unwrap();
@@ -91,9 +96,9 @@ fn only_old_leftovers_are_swept() {
     let store = Store::new(root.path().into());
     for (key, age) in [("old", STALE * 2), ("new", Duration::ZERO)] {
         store.begin(key, &NEVER, || {}).unwrap().downloads().unwrap();
-        let folder = File::open(root.path().join(format!("{WORK}{key}"))).unwrap();
-        folder.set_modified(SystemTime::now() - age).unwrap();
+        let directory = File::open(root.path().join(format!("{WORK}{key}"))).unwrap();
+        directory.set_modified(SystemTime::now() - age).unwrap();
     }
-    store.sweep();
+    store.sweep(STALE);
     assert!(!root.path().join(".work-old").exists() && root.path().join(".work-new").exists());
 }
