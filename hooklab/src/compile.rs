@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use hooklab_vm::event::{Event, Observer};
-use sha2::{Digest, Sha256};
+use hooklab_vm::host::digest::{hex, sha256};
 use xshell::{Shell, cmd};
 
 use crate::exit::Refused;
@@ -28,7 +28,7 @@ pub fn headers(lab: &Lab, packager: &Path) -> Result<PathBuf> {
     let include = lab.work.join("include");
     let stamp_path = include.join("stamp");
     let bytes = fs::read(packager).with_context(|| format!("failed to read {}", packager.display()))?;
-    let stamp: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let stamp = hex(&sha256([bytes]));
     if fs::read_to_string(&stamp_path).ok().as_deref() != Some(stamp.as_str()) {
         fs::create_dir_all(&include).with_context(|| format!("failed to make {}", include.display()))?;
         let shell = Shell::new()?;

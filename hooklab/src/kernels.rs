@@ -1,9 +1,7 @@
 //! The kernels that hold here, as the command line wants them to be had.
 
-use std::fmt::Display;
-
 use anyhow::Result;
-use hooklab_vm::kernel::{Kernels, Options};
+use hooklab_vm::kernel::{self, Kernels, Obstacle, Options};
 
 use crate::lab::Lab;
 use crate::options::KernelOptions;
@@ -25,7 +23,26 @@ pub fn open(lab: &Lab, options: &KernelOptions) -> Result<Kernels> {
     Kernels::open(&lab.project.catalog, &lab.project.pins, &lab.cache, options).map_err(failed_to)
 }
 
-/// An error of a library's, whose text says what failed and why, for a person.
-pub fn failed_to(error: impl Display) -> anyhow::Error {
-    anyhow::anyhow!("failed to {error}")
+/// An error of the library's for a person: what failed, why, and what to do about it.
+pub fn failed_to(error: impl Into<anyhow::Error>) -> anyhow::Error {
+    let error = error.into();
+    let obstacle = error.downcast_ref().and_then(kernel::Error::obstacle);
+    match obstacle.map(remedy) {
+        Some(remedy) => anyhow::anyhow!("{error:#}; {remedy}"),
+        None => error,
+    }
+}
+
+/// What to do about what stands in the way: the library knows neither options nor variables nor commands of ours.
+fn remedy(obstacle: Obstacle) -> String {
+    match obstacle {
+        Obstacle::Lock => "run `hooklab kernels lock`, or leave out --locked".into(),
+        Obstacle::DamagedLock => "`hooklab kernels lock` makes a new one once the file is deleted".into(),
+        Obstacle::Offline => "leave out --offline".into(),
+        Obstacle::NoMirror => "pass --mirror URL or set HOOKLAB_MIRROR".into(),
+        Obstacle::NotInstalled(package) => format!("install the package {package}"),
+        Obstacle::StorageFull => "make room, or set HOOKLAB_CACHE to another directory".into(),
+        Obstacle::PermissionDenied => "it may be another user's: set HOOKLAB_CACHE to one of yours".into(),
+        Obstacle::ReadOnlyFilesystem => "set HOOKLAB_CACHE to another directory".into(),
+    }
 }

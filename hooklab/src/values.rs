@@ -1,11 +1,14 @@
 //! Values of options, with errors that read well after clap's own words.
 
 use hooklab_types::demo::Filter;
-use hooklab_vm::kernel::{Selector, Spec};
+use hooklab_vm::kernel::{ParseSelectorError, Selector, Spec};
 
 /// One kernel or several.
+///
+/// # Errors
+/// It names none.
 pub fn kernels(text: &str) -> Result<Selector, String> {
-    text.parse().map_err(|error| format!("failed to {error}"))
+    text.parse().map_err(|error: ParseSelectorError| error.to_string())
 }
 
 /// One kernel.

@@ -7,7 +7,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::{self, boot_id};
+use crate::arch::{self, Arch};
+use crate::host::{boot_id, write_whole};
 
 /// What runs the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +56,7 @@ impl FromStr for Choice {
 struct Finding {
     boot_id: String,
     qemu: String,
-    /// Why KVM is of no use; `None` where it works.
+    /// Why KVM cannot be used; `None` where it works.
     failure: Option<String>,
 }
 
@@ -81,7 +82,9 @@ pub struct Settled {
 
 impl Settled {
     fn tcg(why: &str) -> Self {
-        let note = Some(format!("KVM is not usable here ({why}): guests run under TCG, some times slower"));
+        let note = Some(format!(
+            "KVM is not usable here ({why}): falling back to TCG, which is several times slower"
+        ));
         Self { accelerator: Accelerator::Tcg, note }
     }
 }
@@ -91,11 +94,14 @@ impl Settled {
 pub fn settle(choice: Choice, qemu: &str, cache: &Path, probe: impl FnOnce() -> Probe) -> Settled {
     match choice {
         Choice::Only(accelerator) => Settled { accelerator, note: None },
-        Choice::Auto => auto(Path::new("/dev/kvm"), qemu, cache, probe),
+        Choice::Auto => auto(&arch::GUEST, Path::new("/dev/kvm"), qemu, cache, probe),
     }
 }
 
-fn auto(device: &Path, qemu: &str, cache: &Path, probe: impl FnOnce() -> Probe) -> Settled {
+fn auto(guest: &Arch, device: &Path, qemu: &str, cache: &Path, probe: impl FnOnce() -> Probe) -> Settled {
+    if !guest.is_host() {
+        return Settled::tcg(&format!("guests are {}", guest.title));
+    }
     // Whether the device may be opened changes with a group or a udev rule: it is asked anew each time.
     if let Err(error) = OpenOptions::new().read(true).write(true).open(device) {
         return Settled::tcg(&format!("{}: {error}", device.display()));
@@ -112,7 +118,7 @@ fn auto(device: &Path, qemu: &str, cache: &Path, probe: impl FnOnce() -> Probe) 
             let finding = Finding { boot_id: boot_id(), qemu: qemu.to_owned(), failure };
             // A finding that cannot be kept only costs the next run another probe.
             if let Ok(json) = serde_json::to_vec(&finding) {
-                let _ = store::write_whole(&path, &json);
+                let _ = write_whole(&path, &json);
             }
             finding
         }
@@ -140,11 +146,11 @@ mod tests {
     fn a_probe_is_made_once_and_again_for_another_qemu() {
         let cache = tempfile::tempdir().unwrap();
         let device = Path::new("/dev/null");
-        let settled = auto(device, "QEMU 7", cache.path(), fail);
+        let settled = auto(&arch::GUEST, device, "QEMU 7", cache.path(), fail);
         assert_eq!(settled, Settled::tcg("QEMU stopped"));
-        let again = auto(device, "QEMU 7", cache.path(), || unreachable!("it is remembered"));
+        let again = auto(&arch::GUEST, device, "QEMU 7", cache.path(), || unreachable!("it is remembered"));
         assert_eq!(again, settled);
-        let newer = auto(device, "QEMU 8", cache.path(), || Probe::Works);
+        let newer = auto(&arch::GUEST, device, "QEMU 8", cache.path(), || Probe::Works);
         assert_eq!(newer, Settled { accelerator: Accelerator::Kvm, note: None });
     }
 
@@ -153,8 +159,11 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let device = Path::new("/dev/null");
         let unknown = || Probe::Unknown("interrupted".into());
-        assert_eq!(auto(device, "QEMU 7", cache.path(), unknown).accelerator, Accelerator::Tcg);
-        assert_eq!(auto(device, "QEMU 7", cache.path(), || Probe::Works).accelerator, Accelerator::Kvm);
+        assert_eq!(auto(&arch::GUEST, device, "QEMU 7", cache.path(), unknown).accelerator, Accelerator::Tcg);
+        assert_eq!(
+            auto(&arch::GUEST, device, "QEMU 7", cache.path(), || Probe::Works).accelerator,
+            Accelerator::Kvm
+        );
     }
 
     #[test]
@@ -162,13 +171,25 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let old = Finding { boot_id: "another".into(), qemu: "QEMU 7".into(), failure: None };
         fs::write(cache.path().join("accelerator.json"), serde_json::to_vec(&old).unwrap()).unwrap();
-        assert_eq!(auto(Path::new("/dev/null"), "QEMU 7", cache.path(), fail).accelerator, Accelerator::Tcg);
+        assert_eq!(
+            auto(&arch::GUEST, Path::new("/dev/null"), "QEMU 7", cache.path(), fail).accelerator,
+            Accelerator::Tcg
+        );
+    }
+
+    #[test]
+    fn guests_of_another_architecture_run_under_tcg_and_nothing_is_probed() {
+        let cache = tempfile::tempdir().unwrap();
+        let foreign = Arch { name: "another", ..arch::GUEST };
+        let settled = auto(&foreign, Path::new("/dev/null"), "QEMU 7", cache.path(), || unreachable!());
+        assert_eq!(settled.accelerator, Accelerator::Tcg);
     }
 
     #[test]
     fn without_the_device_nothing_is_probed_or_remembered() {
         let cache = tempfile::tempdir().unwrap();
-        let settled = auto(Path::new("/nonexistent/kvm"), "QEMU 7", cache.path(), || unreachable!());
+        let settled =
+            auto(&arch::GUEST, Path::new("/nonexistent/kvm"), "QEMU 7", cache.path(), || unreachable!());
         assert_eq!(settled.accelerator, Accelerator::Tcg);
         assert!(!cache.path().join("accelerator.json").exists());
     }

@@ -2,15 +2,17 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use object::Endianness;
 use object::read::elf::ElfFile64;
-use object::{Endianness, elf};
+
+use crate::arch;
 
 /// How long a binary may take to list its tests.
 const LIST_PATIENCE: Duration = Duration::from_secs(10);
@@ -24,21 +26,35 @@ pub struct Test {
     pub ignored: bool,
 }
 
-/// Why a binary is of no use.
+/// Why a binary cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be read.
-    #[error("read {0}: {1}")]
-    Read(String, std::io::Error),
+    #[error("failed to read {0}")]
+    Read(String, #[source] io::Error),
     /// It is something else.
-    #[error("use {0} in a guest: it is no x86-64 program")]
+    #[error("failed to use {0} in a guest: it is no {title} program", title = arch::GUEST.title)]
     NoProgram(String),
     /// It does not list its tests.
-    #[error("list the tests of {0}: {1}")]
-    List(String, String),
+    #[error("failed to list the tests of {0}")]
+    List(String, #[source] ListError),
 }
 
-/// Sees to it that a guest can run `binary`: that it is a program for x86-64.
+/// Why a binary does not list its tests.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// It cannot be run.
+    #[error(transparent)]
+    Run(#[from] io::Error),
+    /// It takes its time.
+    #[error("it did not answer within {0:?}")]
+    Late(Duration),
+    /// It is no libtest binary.
+    #[error("it does not answer as libtest does ({0})")]
+    NoAnswer(ExitStatus),
+}
+
+/// Sees to it that a guest can run `binary`: that it is a program for its architecture.
 ///
 /// # Errors
 /// If it is not.
@@ -47,7 +63,9 @@ pub fn check(binary: &Path) -> Result<(), Error> {
     let bytes = fs::read(binary).map_err(|error| Error::Read(name(), error))?;
     let file = ElfFile64::<Endianness>::parse(bytes.as_slice()).map_err(|_| Error::NoProgram(name()))?;
     let endian = file.endian();
-    if file.elf_header().e_machine.get(endian) != elf::EM_X86_64 || file.elf_program_headers().is_empty() {
+    if file.elf_header().e_machine.get(endian) != arch::GUEST.elf_machine
+        || file.elf_program_headers().is_empty()
+    {
         return Err(Error::NoProgram(name()));
     }
     Ok(())
@@ -64,11 +82,11 @@ pub fn list(binary: &Path) -> Result<Vec<Test>, Error> {
 }
 
 fn list_with(binary: &Path, more: &[&str]) -> Result<Vec<String>, Error> {
-    let failed = |why: String| Error::List(binary.display().to_string(), why);
+    let failed = |why| Error::List(binary.display().to_string(), why);
     let mut command = Command::new(binary);
     command.args(["--list", "--format=terse"]).args(more);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
+    let mut child = command.spawn().map_err(|error| failed(error.into()))?;
     let stdout = child.stdout.take();
     let (sender, answer) = channel();
     thread::spawn(move || {
@@ -87,14 +105,14 @@ fn list_with(binary: &Path, more: &[&str]) -> Result<Vec<String>, Error> {
     let (Ok(Some(text)), Some(status)) = (text, ended) else {
         let _ = child.kill();
         let _ = child.wait();
-        return Err(failed(format!("it did not answer within {LIST_PATIENCE:?}")));
+        return Err(failed(ListError::Late(LIST_PATIENCE)));
     };
     let text = String::from_utf8_lossy(&text).into_owned();
     let tests: Option<Vec<String>> =
         text.lines().map(|line| line.strip_suffix(": test").map(str::to_owned)).collect();
     match tests {
         Some(tests) if status.success() => Ok(tests),
-        _ => Err(failed(format!("it does not answer as libtest does ({status})"))),
+        _ => Err(failed(ListError::NoAnswer(status))),
     }
 }
 
@@ -118,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_no_test_binary_is_refused() {
-        let said = list(Path::new("/bin/ls")).unwrap_err().to_string();
-        assert!(said.contains("does not answer as libtest does"), "{said}");
+        let error = list(Path::new("/bin/ls")).unwrap_err();
+        assert!(matches!(error, Error::List(_, ListError::NoAnswer(_))), "{error:?}");
     }
 }

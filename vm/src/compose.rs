@@ -5,21 +5,15 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use sha2::{Digest, Sha256};
-
 use crate::accel::Accelerator;
-use crate::{child, store};
+use crate::arch::GUEST;
+use crate::host::{child, digest, write_whole};
 
 /// Stands in a composed command line for the descriptor of a machine's initramfs.
 const INITRAMFS: &str = "HOOKLAB-INITRAMFS";
 
 /// Stands in a composed command line for the descriptor that is the host's end of the protocol's port.
 const PORT: &str = "HOOKLAB-PORT";
-
-/// The processor under TCG. One with fast string instructions, as it says of itself, gets kernels to copy and clear
-/// pages with `rep movsb` and `rep stosb`, which TCG runs byte by byte: without them a payload is in, and a first test
-/// done, a quarter sooner.
-const TRANSLATED_CPU: &str = "max,-erms,-fsrm";
 
 /// Memory of a guest, in MiB.
 pub const MEMORY_MIB: u32 = 256;
@@ -38,10 +32,10 @@ pub const SANDBOX: [&str; 2] =
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// virtme-ng did not start.
-    #[error("start {0}: {1}")]
-    Start(PathBuf, std::io::Error),
+    #[error("failed to start {}", .0.display())]
+    Start(PathBuf, #[source] std::io::Error),
     /// virtme-ng refused.
-    #[error("compose a machine: {program} says: {said}")]
+    #[error("failed to compose a machine: {} says: {said}", program.display())]
     Refused {
         /// What was run.
         program: PathBuf,
@@ -49,18 +43,18 @@ pub enum Error {
         said: String,
     },
     /// virtme-ng's answer has no command line of QEMU in it.
-    #[error("compose a machine: no command line of QEMU in what {0} printed")]
+    #[error("failed to compose a machine: no command line of QEMU in what {} printed", .0.display())]
     NoCommand(PathBuf),
 }
 
 /// The programs that make machines.
 #[derive(Debug, Clone)]
 pub struct Tools {
-    /// virtme-ng's `vng`; its own folder must hold `virtme-run`, too.
+    /// virtme-ng's `vng`; its own directory must hold `virtme-run`, too.
     pub vng: PathBuf,
     /// Version of virtme-ng.
     pub vng_version: String,
-    /// The `qemu-system-x86_64` that is first on PATH: virtme-ng names it in its answer.
+    /// The QEMU (`arch::Arch::qemu`) that is first on PATH: virtme-ng names it in its answer.
     pub qemu: PathBuf,
     /// First line of what it says to `--version`.
     pub qemu_version: String,
@@ -165,8 +159,8 @@ pub fn compose(
 ) -> Result<Composed, Error> {
     let arguments = arguments(image, accelerator);
     let Tools { vng, vng_version, qemu, qemu_version, .. } = tools;
-    let key = Sha256::digest(format!("{vng:?} {vng_version} {qemu:?} {qemu_version} {kernel} {arguments:?}"));
-    let name: String = key.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let key = format!("{vng:?} {vng_version} {qemu:?} {qemu_version} {kernel} {arguments:?}");
+    let name = digest::hex(&digest::sha256([key])[..8]);
     let path = cache.join("composed").join(format!("{name}.json"));
     // The answer is kept as it came: how it is adapted changes with this program.
     let kept: Option<Vec<String>> = fs::read(&path).ok().and_then(|json| serde_json::from_slice(&json).ok());
@@ -176,7 +170,7 @@ pub fn compose(
             let answer = ask(tools, &arguments)?;
             // One that cannot be kept costs the next run another question.
             if let Ok(json) = serde_json::to_vec(&answer) {
-                let _ = store::write_whole(&path, &json);
+                let _ = write_whole(&path, &json);
             }
             answer
         }
@@ -198,6 +192,7 @@ fn arguments(image: &Path, accelerator: Accelerator) -> Vec<String> {
         ["--force-9p", "--disable-microvm", "--cpus", "1", "--dry-run", "--verbose", "--exec", "true"]
             .map(Into::into)
             .to_vec();
+    arguments.extend(GUEST.virtme.iter().map(|&word| word.to_owned()));
     if accelerator == Accelerator::Tcg {
         arguments.push("--disable-kvm".into());
     }
@@ -243,7 +238,9 @@ fn adapt(composed: Vec<String>, accelerator: Accelerator) -> Vec<String> {
             let value = value.map(|value| match option.as_str() {
                 "-append" => kernel_command_line(&value),
                 // "kvm:tcg" would fall back in silence.
-                "-cpu" if accelerator == Accelerator::Tcg && value == "max" => TRANSLATED_CPU.into(),
+                "-cpu" if accelerator == Accelerator::Tcg && value == GUEST.cpu => {
+                    GUEST.translated_cpu.into()
+                }
                 "-machine" if accelerator == Accelerator::Kvm => value.replace("kvm:tcg", "kvm"),
                 _ => value,
             });
@@ -260,7 +257,7 @@ fn is_for_virtme(option: &str, value: &str) -> bool {
         // virtme-ng's initramfs; ours is named by a path.
         "-initrd" => value.starts_with("/proc/"),
         "-device" => {
-            value.starts_with("virtio-9p-pci")
+            value.starts_with(GUEST.virtme_share)
                 || value == "virtio-serial-pci"
                 || (value.starts_with("virtserialport") && value.contains("name=virtme."))
         }
@@ -294,7 +291,7 @@ mod tests {
     #[test]
     fn under_tcg_the_processor_claims_no_fast_strings() {
         let composed = || shell_words::split("/usr/bin/qemu-system-x86_64 -cpu max -smp 1").unwrap();
-        assert_eq!(adapt(composed(), Accelerator::Tcg)[2], TRANSLATED_CPU);
+        assert_eq!(adapt(composed(), Accelerator::Tcg)[2], "max,-erms,-fsrm");
         assert_eq!(adapt(composed(), Accelerator::Kvm)[2], "max");
     }
 

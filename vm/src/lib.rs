@@ -5,11 +5,14 @@
 //! through [`event`]; none of them prints.
 
 pub mod accel;
+pub mod arch;
 pub mod binary;
-mod child;
+mod cache;
 pub mod compose;
 pub mod console;
+pub mod debian;
 pub mod event;
+pub mod host;
 pub mod initramfs;
 pub mod kernel;
 pub mod linked;
@@ -17,8 +20,6 @@ pub mod machine;
 pub mod payload;
 pub mod run;
 pub mod saved;
-mod scratch;
-mod store;
 mod test_id;
 
 pub use test_id::TestId;

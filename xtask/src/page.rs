@@ -46,7 +46,7 @@ impl Page {
 
     /// Writes the page.
     pub(crate) fn write(&self) -> Result<()> {
-        hooklab::report::json::write_whole(&self.path, self.after.as_bytes())
+        Ok(hooklab_vm::host::write_whole(&self.path, self.after.as_bytes())?)
     }
 }
 

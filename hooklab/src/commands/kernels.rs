@@ -111,6 +111,7 @@ fn lock(mut kernels: Store, only: &[Selector]) -> Result<Exit> {
     let reporter = report::steps();
     let changes = kernels.lock(only, reporter.as_ref()).map_err(failed_to)?;
     drop(reporter);
+    note_acceptable(&kernels);
     for Change { spec, from, to } in changes {
         match (from, to) {
             (from, Some(to)) if from.as_ref() == Some(&to) => out!("{spec:<8} stays at {to}"),
@@ -122,10 +123,19 @@ fn lock(mut kernels: Store, only: &[Selector]) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
+/// Says of suites that were left out how they could have been used.
+fn note_acceptable(kernels: &Store) {
+    let suites = kernels.acceptable_suites();
+    if !suites.is_empty() {
+        err!("note: `kernels lock --accept-expired` takes {} all the same", suites.join(", "));
+    }
+}
+
 fn check(kernels: &Store, only: &[Selector]) -> Result<Exit> {
     let reporter = report::steps();
     let standings = kernels.check(only, reporter.as_ref()).map_err(failed_to)?;
     drop(reporter);
+    note_acceptable(kernels);
     for Standing { spec, pinned, newest, verdict } in &standings {
         let pinned = pinned.as_deref().unwrap_or("nothing");
         let newest = newest.as_deref().unwrap_or("nothing");

@@ -31,7 +31,7 @@ pub fn settle(
             observer.notify(Event::Step("trying KVM".into()));
             let composed = match compose::compose(tools, image, &kernel.id, Accelerator::Kvm, &lab.cache) {
                 Ok(composed) => composed,
-                Err(error) => return Probe::Unknown(format!("failed to {error}")),
+                Err(error) => return Probe::Unknown(format!("{:#}", anyhow::Error::from(error))),
             };
             let plan = Plan::Boot { composed: &composed, agent, modules };
             match run::probe(plan, PROBE_LIMIT, lab.cancelled.clone()) {

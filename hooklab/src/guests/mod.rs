@@ -10,10 +10,10 @@ use anyhow::{Result, bail};
 use hooklab_vm::accel::{Accelerator, Choice};
 use hooklab_vm::compose::{self, Composed};
 use hooklab_vm::event::{Event, Observer};
+use hooklab_vm::host::digest::{hex, sha256};
 use hooklab_vm::kernel::{Kernel, Kernels, Source, Spec};
 use hooklab_vm::machine::Plan;
 use hooklab_vm::run::Job;
-use sha2::{Digest, Sha256};
 
 use crate::kernels::failed_to;
 use crate::lab::Lab;
@@ -122,7 +122,7 @@ fn obtain(
     for (spec, kernel) in specs.iter().zip(obtained) {
         match kernel {
             Ok(kernel) => there.push(kernel),
-            Err(error) => missing.push((spec.to_string(), format!("failed to {error}"))),
+            Err(error) => missing.push((spec.to_string(), format!("{:#}", failed_to(error)))),
         }
     }
     match (&there[..], &missing[..]) {
@@ -138,7 +138,7 @@ pub fn log_path(lab: &Lab, spec: &str) -> PathBuf {
         spec.chars().map(|character| if plain(character) { character } else { '_' }).collect();
     if name != spec {
         // Its end tells most; what it was before tells it from others with the same end.
-        let hash: String = Sha256::digest(spec).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(&sha256([spec])[..4]);
         name = format!("{}-{hash}", &name[name.len().saturating_sub(60)..]);
     }
     lab.work.join("logs").join(format!("{name}.log"))

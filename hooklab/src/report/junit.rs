@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use hooklab_vm::event::{Attempt, Outcome};
+use hooklab_vm::host::write_whole;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
 
 use super::summary::{Cell, Kernel, Summary};
@@ -12,7 +13,7 @@ use super::summary::{Cell, Kernel, Summary};
 /// Writes the report to `path`, whole or not at all.
 pub fn write(summary: &Summary, path: &Path) -> Result<()> {
     let xml = report(summary).to_string().context("failed to make the JUnit report")?;
-    super::json::write_whole(path, xml.as_bytes())
+    Ok(write_whole(path, xml.as_bytes())?)
 }
 
 fn report(summary: &Summary) -> Report {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use hooklab_vm::event::{Event, Observer};
-use sha2::{Digest, Sha256};
+use hooklab_vm::host::digest::{hex, sha256};
 use xshell::{Shell, cmd};
 
 use super::lock;
@@ -29,8 +29,7 @@ pub(super) fn python() -> Option<PathBuf> {
 }
 
 fn directory(lab: &Lab) -> PathBuf {
-    let key: String = Sha256::digest(REQUIREMENTS).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    lab.cache.join("virtme-ng").join(key)
+    lab.cache.join("virtme-ng").join(hex(&sha256([REQUIREMENTS])[..6]))
 }
 
 /// Whether the environment is there.

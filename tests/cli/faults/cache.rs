@@ -42,7 +42,7 @@ fn a_read_only_cache_that_lacks_something_is_an_error_or_a_warning() {
     };
     let Some(ran) = test(&[]) else { return };
     assert_eq!(ran.code, Some(3), "{}", ran.stderr);
-    let why = "Read-only file system (os error 30); set HOOKLAB_CACHE to another folder";
+    let why = "Read-only file system (os error 30); set HOOKLAB_CACHE to another directory";
     assert!(ran.stderr.contains("error: failed to create") && ran.stderr.contains(why), "{}", ran.stderr);
 
     let site = Site::without(&["machines", "composed"]);

@@ -1,7 +1,7 @@
 //! Which kernels a selector means, and how pins compare with what is offered.
 
-use super::super::index::{Entry, Index};
 use super::*;
+use crate::debian::{Entry, Index, LeftOut};
 
 #[test]
 fn ranges_and_words_select_among_the_kernels_of_the_catalog() {
@@ -25,10 +25,15 @@ fn ranges_and_words_select_among_the_kernels_of_the_catalog() {
         assert_eq!(select(selector).unwrap(), expected, "{selector}");
     }
     let message = select(">=6.1.10, <7").unwrap_err().to_string();
-    assert_eq!(message, "find kernels for `>=6.1.10, <7`: there are 6.1.9, 7.3.0");
+    assert_eq!(message, "failed to find kernels for `>=6.1.10, <7`: there are 6.1.9, 7.3.0");
     let several = ["newest", "7.3", "6.1"].map(|text| text.parse().unwrap());
     let selected = kernels.select_all(&several).unwrap();
     assert_eq!(selected, ["7.3".parse().unwrap(), "6.1".parse().unwrap()]);
+}
+
+fn update(kernels: &Kernels, index: Index) -> Update<'_> {
+    let offers = DebianSource::new(kernels).offers(&index);
+    Update { lock: &kernels.lock, cancel: &kernels.options.cancel, index, offers }
 }
 
 #[test]
@@ -46,9 +51,10 @@ fn pins_are_judged_by_what_the_suites_offer() {
     let other = Package { name: "linux-image-7.3.4-amd64".into(), ..newer.clone() };
     let verdict = |spec: &str, packages: &[&Package], left_out: &[&str]| {
         let entries = packages.iter().map(|&package| Entry { package: package.clone(), depends: Vec::new() });
-        let left_out = left_out.iter().map(|suite| ((*suite).to_owned(), "expired".to_owned())).collect();
+        let left_out =
+            left_out.iter().map(|suite| LeftOut { suite: (*suite).to_owned(), trouble: None }).collect();
         let index = Index { entries: entries.collect(), left_out, ..Index::default() };
-        kernels.standing(&spec.parse().unwrap(), &index, &kernels.offers(&index)).unwrap().verdict
+        update(&kernels, index).standing(&spec.parse().unwrap()).unwrap().verdict
     };
     assert_eq!(verdict("6.1", &[&pinned, &other], &[]), Verdict::Current);
     assert_eq!(verdict("6.1", &[&pinned, &newer], &[]), Verdict::Behind);
@@ -75,7 +81,10 @@ fn a_pin_moves_forth_and_never_back() {
         ("6.1.8-1", false, "6.1.9-1"),
     ] {
         let new = Pin { version: offered.into(), ..old.clone() };
-        let pin = kernels.choose(&spec, Some(&old), Some(new), complete, &|_| {}).unwrap();
+        let left_out = vec![LeftOut { suite: "sid".into(), trouble: None }];
+        let left_out = if complete { Vec::new() } else { left_out };
+        let update = update(&kernels, Index { left_out, ..Index::default() });
+        let pin = update.choose(&spec, Some(&old), Some(new), &|_| {}).unwrap();
         assert_eq!(pin.unwrap().version, chosen, "{offered} {complete}");
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
+use crate::host::FileError;
 
 /// The catalog that comes with this library: Debian's kernels.
 pub const CATALOG: &str = include_str!("../../kernels.toml");
@@ -41,7 +42,7 @@ impl Document {
             Document::File(path) => match fs::read_to_string(path) {
                 Ok(text) => Ok(Some(text)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(Error::io("read", path)(error)),
+                Err(error) => Err(FileError::of("read", path)(error).into()),
             },
         }
     }

@@ -1,14 +1,19 @@
-//! What can go wrong with kernels. Each message reads well after "failed to".
+//! What can go wrong with kernels.
 
+use std::error::Error as StdError;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use super::image::{ImageError, ModuleError};
+use crate::debian::{self, Trouble};
+use crate::host::{FileError, file_lock};
 
 /// Why a kernel cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The spec names a series or release that the lab does not have.
-    #[error("find a kernel for `{spec}`: there are {}", known.join(", "))]
+    #[error("failed to find a kernel for `{spec}`: there are {}", known.join(", "))]
     UnknownSpec {
         /// What was asked for.
         spec: String,
@@ -16,7 +21,7 @@ pub enum Error {
         known: Vec<String>,
     },
     /// A range or a word that none of the lab's kernels fits.
-    #[error("find kernels for `{selector}`: there are {}", known.join(", "))]
+    #[error("failed to find kernels for `{selector}`: there are {}", known.join(", "))]
     NoneSelected {
         /// What was asked for.
         selector: String,
@@ -24,28 +29,28 @@ pub enum Error {
         known: Vec<String>,
     },
     /// A release of a supported series that Debian's suites do not offer (any more).
-    #[error("find kernel {spec} in Debian's suites: the newest of its series there are {}", list(available))]
+    #[error(
+        "failed to find kernel {spec} in Debian's suites: the newest of its series there are {}",
+        list(available)
+    )]
     NotOffered {
         /// What was asked for.
         spec: String,
         /// The newest versions of its series that are offered.
         available: Vec<String>,
     },
-    /// `--locked`, and the lock does not have it.
-    #[error(
-        "use kernel {spec}: {} does not pin it and --locked forbids another; run `cargo xtask kernels lock`",
-        lock.display()
-    )]
+    /// [`Options::locked`](super::Options::locked), and the lock does not have it.
+    #[error("failed to use kernel {spec}: {} does not pin it, and only pinned kernels may be used", lock.display())]
     NotPinned {
         /// What was asked for.
         spec: String,
         /// The lock.
         lock: PathBuf,
     },
-    /// `--locked`, and the mirror no longer has what the lock pins.
+    /// [`Options::locked`](super::Options::locked), and the mirror no longer has what the lock pins.
     #[error(
-        "get {package} {version}, which the lock pins for {spec}: the mirror no longer has it, and --locked forbids \
-         another; the newest there are {}; run `cargo xtask kernels lock`",
+        "failed to get {package} {version}, which the lock pins for {spec}: the mirror no longer has it, and only pinned \
+         kernels may be used; the newest there are {}",
         list(available)
     )]
     PinGone {
@@ -58,12 +63,12 @@ pub enum Error {
         /// The newest versions of its series that are offered now.
         available: Vec<String>,
     },
-    /// `--offline`, and the cache does not have it.
+    /// [`Options::offline`](super::Options::offline), and the cache does not have it.
     #[error(
-        "get kernel {spec} ({what}): it is not in the cache at {} and --offline forbids to download it",
+        "failed to get kernel {spec} ({what}): it is not in the cache at {}, and nothing may be downloaded",
         cache.display()
     )]
-    Offline {
+    NotCached {
         /// What was asked for.
         spec: String,
         /// The release, or why there is none.
@@ -71,86 +76,38 @@ pub enum Error {
         /// The cache.
         cache: PathBuf,
     },
-    /// The mirror has no file at that place.
-    #[error("download {package} {version}: the mirror no longer has it")]
-    Gone {
+    /// [`Options::offline`](super::Options::offline), and Debian's suites would have to be asked.
+    #[error("failed to update the index of Debian's packages: nothing may be downloaded")]
+    NoDownloads,
+    /// The packages of a kernel have no image of it.
+    #[error("failed to unpack {package}: there is no image of {release} in it")]
+    NoImage {
         /// The package.
         package: String,
-        /// Its version.
-        version: String,
+        /// What `uname -r` should print.
+        release: String,
     },
-    /// What came is not what the lock or the index promised.
-    #[error(
-        "verify {what}: its SHA-256 is not the expected {expected}; the lock or the mirror's copy is wrong"
-    )]
-    Mismatch {
-        /// The package and its version.
-        what: String,
-        /// SHA-256 in hexadecimal.
+    /// The image in a package is another kernel's.
+    #[error("failed to unpack {}: its image says that it is {found}, not {expected}", package.display())]
+    AnotherRelease {
+        /// The package's file.
+        package: PathBuf,
+        /// What the image says.
+        found: String,
+        /// What `uname -r` should print.
         expected: String,
     },
-    /// The download did not work.
-    #[error("download {what}: {reason}{}", download_hint(reason))]
-    Download {
-        /// The package and its version.
-        what: String,
-        /// What apt said.
-        reason: String,
-    },
-    /// No index of packages could be had.
-    #[error("update the index of Debian's packages: {reason}")]
-    Index {
-        /// What apt said.
-        reason: String,
-    },
-    /// The host says nothing about where Debian's packages are.
-    #[error("find a Debian mirror: {reason}; pass --mirror URL or set HOOKLAB_MIRROR")]
-    NoMirror {
-        /// Why.
-        reason: String,
-    },
-    /// The keys that sign Debian's archive are not installed.
-    #[error("verify Debian's packages: {} is missing; install the package debian-archive-keyring", path.display())]
-    NoKeyring {
-        /// Where it should be.
-        path: PathBuf,
-    },
-    /// A package does not hold what a kernel package holds.
-    #[error("unpack {package}: {reason}")]
-    Package {
-        /// The package's file name.
-        package: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A tool of the host could not be run.
-    #[error("run {tool}: {source}{}", install(source, package))]
-    Tool {
-        /// Its name.
-        tool: String,
-        /// The Debian package that has it.
-        package: &'static str,
-        /// Why.
-        source: io::Error,
-    },
-    /// A tool of the host failed.
-    #[error("run {tool}: {reason}")]
-    ToolFailed {
-        /// Its name.
-        tool: String,
-        /// What it said.
-        reason: String,
-    },
     /// The file is no kernel, or none that QEMU can boot.
-    #[error("use {} as a kernel: it is no kernel ({reason})", path.display())]
+    #[error("failed to use {} as a kernel", path.display())]
     NoKernel {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
         /// What gave it away.
-        reason: String,
+        #[source]
+        source: ImageError,
     },
     /// The kernel is configured without something that the lab needs.
-    #[error("use kernel {kernel}: it is configured without {option}, which the lab needs")]
+    #[error("failed to use kernel {kernel}: it is configured without {option}, which the lab needs")]
     NotConfigured {
         /// The release or path.
         kernel: String,
@@ -158,77 +115,127 @@ pub enum Error {
         option: &'static str,
     },
     /// A module that the guest needs is nowhere.
-    #[error("find module {module} for kernel {kernel}: {reason}")]
+    #[error("failed to find module {module} for kernel {kernel}: it is not in {place}")]
     NoModule {
         /// The module, with underscores.
         module: String,
         /// The release or path.
         kernel: String,
         /// Where it was looked for.
-        reason: String,
+        place: String,
     },
     /// A module's file cannot be read as one.
-    #[error("read the module {name}: {reason}")]
+    #[error("failed to read the module {name}")]
     Module {
         /// The module or its file.
         name: String,
         /// What is wrong.
-        reason: String,
+        #[source]
+        source: ModuleError,
     },
-    /// `kernels.toml` or `kernels.lock` cannot be understood.
-    #[error("read {}: {reason}", path.display())]
-    Malformed {
+    /// The catalog cannot be understood.
+    #[error("failed to read {}", path.display())]
+    MalformedCatalog {
         /// The file.
         path: PathBuf,
         /// Where and what.
-        reason: String,
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
     },
-    /// The file system refused.
-    #[error("{action} {}: {source}{}", path.display(), hint(source))]
-    Io {
-        /// A verb, such as `write`.
-        action: &'static str,
-        /// The file or folder.
+    /// The lock cannot be understood.
+    #[error("failed to read {}", path.display())]
+    MalformedLock {
+        /// The file.
         path: PathBuf,
-        /// Why.
-        source: io::Error,
+        /// Where and what.
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
     },
+    /// Debian's archive does not give it.
+    #[error(transparent)]
+    Debian(debian::Error),
+    /// The file system refused.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// Someone asked to stop.
-    #[error("finish: interrupted")]
+    #[error("interrupted")]
     Cancelled,
 }
 
+/// What stands in the way and a user can remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The lock does not pin what is wanted, or pins what is gone, and [`Options::locked`](super::Options::locked)
+    /// forbids another.
+    Lock,
+    /// The lock is damaged.
+    DamagedLock,
+    /// [`Options::offline`](super::Options::offline).
+    Offline,
+    /// Nobody says where Debian's archive is.
+    NoMirror,
+    /// A Debian package is not installed.
+    NotInstalled(&'static str),
+    /// There is no room left where the cache is, or no more of it for this user.
+    StorageFull,
+    /// This user may not write where the cache is.
+    PermissionDenied,
+    /// Nobody may.
+    ReadOnlyFilesystem,
+}
+
 impl Error {
-    /// Makes the error of a file operation, for `map_err`.
-    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-        let path = path.to_owned();
-        move |source| Error::Io { action, path, source }
-    }
-}
-
-/// What to do about a folder, nearly always of the cache, that cannot be written.
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; make room, or set HOOKLAB_CACHE to another folder"
+    /// What stands in the way, where a user can do something about it.
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        match self {
+            Error::NotPinned { .. } | Error::PinGone { .. } => Some(Obstacle::Lock),
+            Error::MalformedLock { .. } => Some(Obstacle::DamagedLock),
+            Error::NotCached { .. } | Error::NoDownloads => Some(Obstacle::Offline),
+            Error::File(error) => of_file(error),
+            Error::Debian(error) => of_debian(error),
+            _ => None,
         }
-        io::ErrorKind::PermissionDenied => "; it may be another user's: set HOOKLAB_CACHE to one of yours",
-        io::ErrorKind::ReadOnlyFilesystem => "; set HOOKLAB_CACHE to another folder",
-        _ => "",
     }
 }
 
-/// What to do about what apt said, in the C library's words.
-fn download_hint(reason: &str) -> &'static str {
-    let full = reason.contains("No space left on device") || reason.contains("Disk quota exceeded");
-    if full { hint(&io::ErrorKind::StorageFull.into()) } else { "" }
+fn of_debian(error: &debian::Error) -> Option<Obstacle> {
+    match error {
+        debian::Error::NoMirror | debian::Error::NoUrl(_) => Some(Obstacle::NoMirror),
+        debian::Error::NoKeyring { package, .. } => Some(Obstacle::NotInstalled(package)),
+        debian::Error::Tool { package, source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Some(Obstacle::NotInstalled(package))
+        }
+        debian::Error::Download { trouble: Trouble::StorageFull(_), .. } => Some(Obstacle::StorageFull),
+        debian::Error::File(error) => of_file(error),
+        _ => None,
+    }
 }
 
-/// What to do about a tool that is not there.
-fn install(error: &io::Error, package: &str) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => format!("; install the package {package}"),
-        _ => String::new(),
+fn of_file(error: &FileError) -> Option<Obstacle> {
+    match error.source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(Obstacle::StorageFull),
+        io::ErrorKind::PermissionDenied => Some(Obstacle::PermissionDenied),
+        io::ErrorKind::ReadOnlyFilesystem => Some(Obstacle::ReadOnlyFilesystem),
+        _ => None,
+    }
+}
+
+impl From<debian::Error> for Error {
+    fn from(error: debian::Error) -> Self {
+        match error {
+            debian::Error::Cancelled => Error::Cancelled,
+            debian::Error::File(error) => Error::File(error),
+            error => Error::Debian(error),
+        }
+    }
+}
+
+impl From<file_lock::Error> for Error {
+    fn from(error: file_lock::Error) -> Self {
+        match error {
+            file_lock::Error::File(error) => error.into(),
+            file_lock::Error::Cancelled => Error::Cancelled,
+        }
     }
 }
 
@@ -239,15 +246,37 @@ fn list(versions: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
-    fn messages_say_what_to_do() {
-        let full = Error::io("write", Path::new("/cache/x"))(io::ErrorKind::StorageFull.into());
-        assert!(full.to_string().starts_with("write /cache/x: "), "{full}");
-        assert!(full.to_string().contains("make room"), "{full}");
+    fn messages_stand_alone_and_leave_the_cause_to_the_chain() {
+        let full =
+            Error::from(FileError::of("write", Path::new("/cache/x"))(io::ErrorKind::StorageFull.into()));
+        assert_eq!(full.to_string(), "failed to write /cache/x");
+        assert_eq!(
+            full.source().unwrap().to_string(),
+            io::Error::from(io::ErrorKind::StorageFull).to_string()
+        );
+        assert_eq!(full.obstacle(), Some(Obstacle::StorageFull));
 
         let unknown = Error::UnknownSpec { spec: "9.99".into(), known: vec!["5.10".into(), "6.1".into()] };
-        assert_eq!(unknown.to_string(), "find a kernel for `9.99`: there are 5.10, 6.1");
+        assert_eq!(unknown.to_string(), "failed to find a kernel for `9.99`: there are 5.10, 6.1");
+        assert_eq!(unknown.obstacle(), None);
+    }
+
+    #[test]
+    fn what_a_user_can_do_something_about_is_told_apart() {
+        let download =
+            |trouble| Error::from(debian::Error::Download { what: "x".into(), trouble }).obstacle();
+        assert_eq!(download(Trouble::StorageFull("no room".into())), Some(Obstacle::StorageFull));
+        assert_eq!(download(Trouble::Other("no network".into())), None);
+        let tool = |kind: io::ErrorKind| {
+            let (tool, package, source) = ("apt-get".into(), "apt", kind.into());
+            Error::from(debian::Error::Tool { tool, package, source }).obstacle()
+        };
+        assert_eq!(tool(io::ErrorKind::NotFound), Some(Obstacle::NotInstalled("apt")));
+        assert_eq!(tool(io::ErrorKind::OutOfMemory), None);
     }
 }

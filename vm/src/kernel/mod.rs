@@ -3,51 +3,50 @@
 //! `kernels.toml` names the series, `kernels.lock` pins each to Debian packages, the cache keeps what a guest needs of
 //! them. [`Kernels`] ties these together.
 
-mod apt;
-mod command;
-mod config;
-mod deb;
-mod debian;
+mod catalog;
 mod document;
-mod download;
 mod error;
-mod fetch;
-pub(crate) mod file_lock;
-mod hash;
 mod image;
-mod index;
-mod local;
 mod lock;
-mod mirror;
-mod module;
-mod obtain;
-mod package;
-mod relock;
 mod selector;
-mod series;
+mod source;
 mod spec;
-mod store;
+mod stored;
 #[cfg(test)]
 mod tests;
+mod update;
 
 use std::fs::File;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use serde::Serialize;
 
+pub use catalog::{Catalog, Debian, Supported};
 pub use document::{CATALOG, Document, PINS};
-pub use error::Error;
-pub use lock::{Lock, Package, Pin, Role};
-pub use relock::{Change, Standing, Verdict};
+pub use error::{Error, Obstacle};
+pub use image::{ImageError, ModuleError};
+pub use lock::{Lock, Pin};
 pub use selector::{ParseSelectorError, Selector};
-pub use series::{Archive, Catalog, Debian, Supported};
 pub use spec::{ParseSpecError, Series, Spec};
+pub use update::{Change, Standing, Verdict};
 
-use store::Store;
+use self::source::debian::DebianSource;
+use self::source::{Known, Obtained};
+use self::stored::Store;
+use self::update::Update;
+use crate::arch;
+use crate::debian::{self, Repository};
+pub use crate::debian::{Archive, Package};
+use crate::event::Observer;
 
-/// How kernels may be had.
+/// Kernels to fetch at a time: enough to fill the line while others are unpacked.
+const FETCHES: usize = 4;
+
+/// How kernels are obtained.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// The URL of Debian's main archive; without, that of the host's own apt sources.
@@ -72,8 +71,10 @@ pub struct Kernels {
     lock_path: PathBuf,
     cache: PathBuf,
     options: Options,
-    /// Whether the suites that are left out have been named already.
-    warned: AtomicBool,
+    /// Debian's archive, as the options have it.
+    repository: Repository,
+    /// The expired suites that an update left out.
+    expired: Mutex<Vec<String>>,
     /// What this has obtained: no run prunes it as long as these are open.
     held: Mutex<Vec<File>>,
 }
@@ -116,7 +117,7 @@ pub struct Listing {
     pub spec: String,
     /// Whether kernel.org maintains it for years.
     pub lts: bool,
-    /// Whether a plain `vm-test` runs it.
+    /// Whether it is used where none is named.
     pub default: bool,
     /// What `uname -r` prints; none if nothing is pinned.
     pub release: Option<String>,
@@ -131,7 +132,7 @@ pub struct Listing {
 /// Something that was removed from the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pruned {
-    /// The folder.
+    /// The directory.
     pub path: PathBuf,
     /// The bytes that this freed.
     pub bytes: u64,
@@ -143,24 +144,30 @@ impl Kernels {
     /// # Errors
     /// One of the two cannot be read or understood; a file of pins that is not there is empty.
     pub fn open(catalog: &Document, pins: &Document, cache: &Path, options: Options) -> Result<Self, Error> {
-        Ok(Kernels {
-            catalog: Catalog::read(catalog)?,
-            lock: Lock::read(pins)?,
-            lock_path: pins.path().to_owned(),
-            cache: cache.to_owned(),
-            options,
-            warned: AtomicBool::new(false),
-            held: Mutex::default(),
-        })
+        let (catalog, lock) = (Catalog::read(catalog)?, Lock::read(pins)?);
+        Ok(Self::new(catalog, lock, pins.path().to_owned(), cache, options))
     }
 
-    /// What a plain `vm-test` runs.
+    fn new(catalog: Catalog, lock: Lock, lock_path: PathBuf, cache: &Path, options: Options) -> Self {
+        let suites = catalog.debian.suites.clone();
+        let of_debian = debian::Options {
+            mirror: options.mirror.clone(),
+            security_mirror: options.security_mirror.clone(),
+            accept_expired: options.accept_expired,
+            cancel: Arc::clone(&options.cancel),
+        };
+        let repository = Repository::new(cache.join("apt"), suites, arch::GUEST.debian, of_debian);
+        let (cache, expired, held) = (cache.to_owned(), Mutex::default(), Mutex::default());
+        Kernels { catalog, lock, lock_path, cache, options, repository, expired, held }
+    }
+
+    /// What is used where no kernel is named.
     pub fn defaults(&self) -> Vec<Spec> {
         let series = self.catalog.series.iter().filter(|series| series.default);
         series.map(|series| Spec::Series(series.name)).collect()
     }
 
-    /// What `vm-test --all` runs: each series of `kernels.toml`, in its order, and the release candidate.
+    /// Each series of the catalog, in its order, and the release candidate.
     pub fn all(&self) -> Vec<Spec> {
         self.catalog.specs()
     }
@@ -170,46 +177,148 @@ impl Kernels {
         &self.lock.kernels
     }
 
+    /// The kernels that are meant, in the order of [`Kernels::all`]. A range goes by the pinned versions; as everywhere
+    /// in semantic versioning, a candidate is in it only where it names one (`>=7.3.0-rc1`).
+    ///
+    /// # Errors
+    /// No kernel is in the range, or the catalog has none that the word means.
+    pub fn select(&self, selector: &Selector) -> Result<Vec<Spec>, Error> {
+        selector.select(&self.catalog, &self.lock)
+    }
+
+    /// The same for several, each kernel once.
+    ///
+    /// # Errors
+    /// One of them selects nothing.
+    pub fn select_all(&self, selectors: &[Selector]) -> Result<Vec<Spec>, Error> {
+        Selector::select_all(selectors, &self.catalog, &self.lock)
+    }
+
     /// Says what a spec means, from files alone: a check of the command line that takes milliseconds.
     ///
     /// # Errors
     /// The spec names nothing that could be had: an unknown series, a file that is no kernel; with `locked` or
     /// `offline` something that is not pinned or not cached.
     pub fn resolve(&self, spec: &Spec) -> Result<Listing, Error> {
-        let listing = match spec {
-            Spec::Host => self.describe(spec, Some(local::host_release()?)),
-            Spec::Path(path) => self.describe(spec, Some(local::find(path)?.release)),
-            Spec::Series(_) | Spec::Release(_) | Spec::Candidate => {
-                self.check_known(spec)?;
-                self.describe(spec, None)
-            }
-        };
-        if !listing.cached {
-            self.check_allowed(spec)?;
+        let source = source::of(spec, self);
+        let known = source.describe(spec)?;
+        if !known.cached {
+            source.check(spec)?;
         }
-        Ok(listing)
+        Ok(self.listing(spec, known))
     }
 
     /// What is known of each of [`Kernels::all`].
     pub fn list(&self) -> Vec<Listing> {
-        self.all().iter().map(|spec| self.describe(spec, None)).collect()
+        let known = |spec: &Spec| source::of(spec, self).describe(spec).unwrap_or_default();
+        self.all().iter().map(|spec| self.listing(spec, known(spec))).collect()
     }
 
-    /// Puts together what is known of a spec; `local` is the release of a kernel of the host.
-    fn describe(&self, spec: &Spec, local: Option<String>) -> Listing {
-        let supported = self.catalog.series.iter().find(|series| Some(series.name) == spec.series());
-        let pin = self.lock.find(spec);
-        let stored = pin.and_then(|pin| self.store().get(&pin.key()));
-        let download = pin.map_or(0, Pin::download_size);
+    fn listing(&self, spec: &Spec, known: Known) -> Listing {
+        let supported = self.catalog.series_of(spec);
+        let Known { release, version, cached, bytes } = known;
         Listing {
             spec: spec.to_string(),
             lts: supported.is_some_and(|series| series.lts),
             default: supported.is_some_and(|series| series.default) && matches!(spec, Spec::Series(_)),
-            cached: local.is_some() || stored.is_some(),
-            release: local.or_else(|| pin.map(|pin| pin.release.clone())),
-            version: pin.map(|pin| pin.version.clone()),
-            bytes: stored.map_or(download, |stored| stored.record.bytes),
+            release,
+            version,
+            cached,
+            bytes,
         }
+    }
+
+    /// Gives the kernels that these specs name, in their order; downloads several at a time.
+    pub fn obtain_all(&self, specs: &[Spec], observer: &dyn Observer) -> Vec<Result<Kernel, Error>> {
+        let queue = Mutex::new(specs.iter().enumerate());
+        let next = || queue.lock().ok()?.next();
+        let obtain_some = || {
+            let mut obtained = Vec::new();
+            while let Some((place, spec)) = next() {
+                obtained.push((place, self.obtain(spec, observer)));
+            }
+            obtained
+        };
+        let mut obtained: Vec<_> = thread::scope(|scope| {
+            let threads = FETCHES.min(specs.len());
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(obtain_some)).collect();
+            let joined = threads.into_iter().map(thread::ScopedJoinHandle::join);
+            joined.flat_map(|part| part.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        });
+        obtained.sort_by_key(|(place, _)| *place);
+        obtained.into_iter().map(|(_, kernel)| kernel).collect()
+    }
+
+    /// Gives the kernel that a spec names, downloading what is missing. Nobody prunes it as long as `self` lives.
+    ///
+    /// # Errors
+    /// The spec names nothing; the kernel cannot be downloaded, verified or kept; the options forbid it.
+    pub fn obtain(&self, spec: &Spec, observer: &dyn Observer) -> Result<Kernel, Error> {
+        let Obtained { kernel, lease } = source::of(spec, self).obtain(spec, observer)?;
+        if let Ok(mut held) = self.held.lock() {
+            held.extend(lease);
+        }
+        Ok(kernel)
+    }
+
+    /// Downloads a package, checks it, and unpacks files of it: `place` gives each regular file's place in `target`,
+    /// or none for those to leave out. It gets paths without `..` and without a leading slash.
+    ///
+    /// Only one process at a time may do this with `target`, which also holds the download for as long as it is needed:
+    /// a next try resumes it.
+    ///
+    /// # Errors
+    /// The package cannot be downloaded or is not the pinned one; a file cannot be written.
+    pub fn unpack(
+        &self,
+        package: &Package,
+        target: &Path,
+        place: impl Fn(&str) -> Option<PathBuf>,
+        observer: &dyn Observer,
+    ) -> Result<(), Error> {
+        Ok(self.repository.unpack(package, target, place, observer)?)
+    }
+
+    /// Pins each kernel of [`Kernels::all`], or `only` some of them, to its newest version and writes the lock. Says for
+    /// each, in that order, what became of it. One that is not offered keeps its pin, with a warning.
+    ///
+    /// # Errors
+    /// `only` has an unknown one; no index can be had; the lock cannot be written.
+    pub fn lock(&mut self, only: &[Selector], observer: &dyn Observer) -> Result<Vec<Change>, Error> {
+        let wanted = update::chosen(only, &self.catalog, &self.lock)?;
+        let (lock, changes) = self.update(observer)?.renew(&self.all(), &wanted, observer)?;
+        lock.write(&self.lock_path)?;
+        self.lock = lock;
+        Ok(changes)
+    }
+
+    /// Says of each kernel of [`Kernels::all`], or of `only` some of them, how its pin stands. Writes no lock.
+    ///
+    /// # Errors
+    /// `only` has an unknown one; no index can be had.
+    pub fn check(&self, only: &[Selector], observer: &dyn Observer) -> Result<Vec<Standing>, Error> {
+        let wanted = update::chosen(only, &self.catalog, &self.lock)?;
+        let update = self.update(observer)?;
+        wanted.iter().map(|spec| update.standing(spec)).collect()
+    }
+
+    fn update(&self, observer: &dyn Observer) -> Result<Update<'_>, Error> {
+        if self.options.offline {
+            return Err(Error::NoDownloads);
+        }
+        let update = Update::new(&DebianSource::new(self), &self.lock, &self.options.cancel, observer)?;
+        if let Ok(mut expired) = self.expired.lock() {
+            *expired = update.index.expired().map(str::to_owned).collect();
+        }
+        Ok(update)
+    }
+
+    /// The suites that the last [`Kernels::lock`] or [`Kernels::check`] left out since their indexes have expired, and that
+    /// [`Options::accept_expired`] would take.
+    pub fn acceptable_suites(&self) -> Vec<String> {
+        let mut expired = self.expired.lock().map(|expired| expired.clone()).unwrap_or_default();
+        expired.retain(|suite| self.catalog.debian.suites.rolling.contains(suite));
+        expired
     }
 
     /// Removes from the cache what no entry of the lock names, but not what a run is fetching or using just now.
@@ -230,9 +339,5 @@ impl Kernels {
     /// The modules of local images.
     fn module_store(&self) -> Store {
         Store::new(self.cache.join("modules"))
-    }
-
-    fn cancel(&self) -> &AtomicBool {
-        &self.options.cancel
     }
 }

@@ -22,7 +22,7 @@ impl Server {
         let address = format!("http://{}", listener.local_addr().unwrap());
         let starts = Arc::new(Mutex::new(Vec::new()));
         let known = Arc::clone(&starts);
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 serve(stream, &content, first_part, &known);
             }

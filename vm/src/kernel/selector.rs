@@ -6,8 +6,9 @@ use std::str::FromStr;
 
 use semver::{Prerelease, Version, VersionReq};
 
-use super::Kernels;
+use super::catalog::Catalog;
 use super::error::Error;
+use super::lock::Lock;
 use super::spec::{ParseSpecError, Series, Spec};
 
 /// What a user can ask for.
@@ -28,12 +29,12 @@ pub enum Selector {
 pub enum ParseSelectorError {
     /// It is no spec.
     #[error(
-        "understand the kernel `{0}`: give a series (6.12), a release (6.12.117), `lts`, `newest`, `rc`, a range \
+        "failed to understand the kernel `{0}`: give a series (6.12), a release (6.12.117), `lts`, `newest`, `rc`, a range \
          (\">=6.1, <7\"), the path of a vmlinuz or bzImage, a kernel build tree, or `host`"
     )]
     Spec(String),
     /// It looks like a range and is none.
-    #[error("understand the range of kernels `{range}`: {reason}; write it like \">=6.1, <7\"")]
+    #[error("failed to understand the range of kernels `{range}`: {reason}; write it like \">=6.1, <7\"")]
     Range {
         /// The text.
         range: String,
@@ -79,15 +80,15 @@ impl fmt::Display for Selector {
     }
 }
 
-impl Kernels {
-    /// The kernels that are meant, in the order of [`Kernels::all`]. A range goes by the pinned versions; as everywhere
-    /// in semantic versioning, a candidate is in it only where it names one (`>=7.3.0-rc1`).
+impl Selector {
+    /// The kernels that are meant, in the catalog's order. A range goes by the pinned versions; as everywhere in semantic
+    /// versioning, a candidate is in it only where it names one (`>=7.3.0-rc1`).
     ///
     /// # Errors
-    /// No kernel is in the range, or `kernels.toml` has none that the word means.
-    pub fn select(&self, selector: &Selector) -> Result<Vec<Spec>, Error> {
-        let series = || self.catalog.series.iter();
-        let selected: Vec<Spec> = match selector {
+    /// No kernel is in the range, or the catalog has none that the word means.
+    pub(super) fn select(&self, catalog: &Catalog, lock: &Lock) -> Result<Vec<Spec>, Error> {
+        let series = || catalog.series.iter();
+        let selected: Vec<Spec> = match self {
             Selector::One(spec) => return Ok(vec![spec.clone()]),
             Selector::LongTerm => {
                 series().filter(|series| series.lts).map(|series| Spec::Series(series.name)).collect()
@@ -96,13 +97,18 @@ impl Kernels {
                 series().map(|series| series.name).max().map(Spec::Series).into_iter().collect()
             }
             Selector::Range(range) => {
-                let mut all = self.all();
-                all.retain(|spec| self.version(spec).is_some_and(|version| range.matches(&version)));
+                let mut all = catalog.specs();
+                all.retain(|spec| version(spec, lock).is_some_and(|version| range.matches(&version)));
                 all
             }
         };
         if selected.is_empty() {
-            return Err(Error::NoneSelected { selector: selector.to_string(), known: self.versions_known() });
+            // Each kernel with its version.
+            let described = |spec: &Spec| {
+                version(spec, lock).map_or_else(|| spec.to_string(), |version| version.to_string())
+            };
+            let known = catalog.specs().iter().map(described).collect();
+            return Err(Error::NoneSelected { selector: self.to_string(), known });
         }
         Ok(selected)
     }
@@ -111,31 +117,21 @@ impl Kernels {
     ///
     /// # Errors
     /// One of them selects nothing.
-    pub fn select_all(&self, selectors: &[Selector]) -> Result<Vec<Spec>, Error> {
+    pub(super) fn select_all(selectors: &[Self], catalog: &Catalog, lock: &Lock) -> Result<Vec<Spec>, Error> {
         let mut selected = Vec::new();
         for selector in selectors {
-            let more = self.select(selector)?;
+            let more = selector.select(catalog, lock)?;
             selected.extend(more.into_iter().filter(|spec| !selected.contains(spec)).collect::<Vec<_>>());
         }
         Ok(selected)
     }
+}
 
-    /// The upstream version of a kernel: the pinned one, or the first of its series.
-    fn version(&self, spec: &Spec) -> Option<Version> {
-        match self.lock.find(spec) {
-            Some(pin) => upstream_version(&pin.version),
-            None => spec.series().and_then(|series| upstream_version(&series.to_string())),
-        }
-    }
-
-    /// Each kernel with its version, for messages.
-    fn versions_known(&self) -> Vec<String> {
-        let all = self.all();
-        let described = all.iter().map(|spec| match self.version(spec) {
-            Some(version) => version.to_string(),
-            None => spec.to_string(),
-        });
-        described.collect()
+/// The upstream version of a kernel: the pinned one, or the first of its series.
+fn version(spec: &Spec, lock: &Lock) -> Option<Version> {
+    match lock.find(spec) {
+        Some(pin) => upstream_version(&pin.version),
+        None => spec.series().and_then(|series| upstream_version(&series.to_string())),
     }
 }
 
@@ -178,7 +174,10 @@ mod tests {
         let message = parse(">=6.1 <7").unwrap_err().to_string();
         assert!(message.contains("`>=6.1 <7`: expected comma"), "{message}");
         let message = parse("nonsense!").unwrap_err().to_string();
-        assert!(message.starts_with("understand the kernel `nonsense!`: give a series"), "{message}");
+        assert!(
+            message.starts_with("failed to understand the kernel `nonsense!`: give a series"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub struct Series {
 
 impl Series {
     /// Reads the series at the start of a release or version (`6.12` of `6.12.117-1`), and gives what follows it.
-    pub(super) fn split(text: &str) -> Option<(Series, &str)> {
+    pub(crate) fn split(text: &str) -> Option<(Series, &str)> {
         let (major, rest) = split_number(text)?;
         let (minor, rest) = split_number(rest.strip_prefix('.')?)?;
         Some((Series { major, minor }, rest))
@@ -64,7 +64,7 @@ pub enum Spec {
     Release(String),
     /// The newest release candidate: `rc`.
     Candidate,
-    /// A kernel image, or the folder that one was built in.
+    /// A kernel image, or the directory that one was built in.
     Path(PathBuf),
     /// The running kernel; nothing is booted.
     Host,
@@ -81,7 +81,7 @@ impl Spec {
     }
 
     /// Whether a kernel of this release (`uname -r`) and source version is what the spec asks for.
-    pub(super) fn matches(&self, release: &str, version: &str) -> bool {
+    pub(crate) fn matches(&self, release: &str, version: &str) -> bool {
         match self {
             // A series means its stable releases: who wants a candidate says so.
             Spec::Series(series) => {
@@ -164,7 +164,7 @@ impl fmt::Display for Spec {
 
 /// A text that names no kernel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("understand the kernel `{spec}`")]
+#[error("failed to understand the kernel `{spec}`")]
 pub struct ParseSpecError {
     /// The text.
     pub spec: String,

@@ -1,4 +1,4 @@
-//! From a spec to files and back to messages, with a mirror in a folder: a package is built, pinned, fetched by apt's
+//! From a spec to files and back to messages, with a mirror in a directory: a package is built, pinned, fetched by apt's
 //! own helper and unpacked. No network, no index.
 
 use std::collections::HashMap;
@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
-use super::image::tests::image;
-use super::module::tests::module;
+use super::image::tests::{image, module};
 use super::*;
-use crate::event::{Event, Observer};
+use crate::event::Event;
+use crate::host::digest;
 
 #[path = "choice_tests.rs"]
 mod choice;
@@ -22,7 +22,7 @@ const CATALOG: &str = "series = [{ name = '6.1', lts = true, default = true }, {
 const AS_MODULES: &str = "CONFIG_VIRTIO_PCI=m\nCONFIG_VIRTIO_CONSOLE=m\n";
 const BUILT_IN: &str = "CONFIG_VIRTIO_PCI=y\nCONFIG_VIRTIO_CONSOLE=y\n";
 
-/// A mirror, a folder with catalog and lock, and a cache.
+/// A mirror, a directory with catalog and lock, and a cache.
 struct Lab {
     root: tempfile::TempDir,
     pins: Vec<Pin>,
@@ -60,7 +60,7 @@ impl Lab {
             suite: "trixie".into(),
             path,
             size: fs::metadata(&deb).unwrap().len(),
-            sha256: hash::of_file(&deb).unwrap(),
+            sha256: digest::sha256_of_file(&deb).unwrap(),
         }
     }
 
@@ -156,7 +156,7 @@ fn a_module_that_is_needed_and_not_in_the_package_is_an_error() {
     let message = lab.obtain("7.3").unwrap_err().to_string();
     assert_eq!(
         message,
-        "find module virtio_pci for kernel 7.3.4-amd64: it is not in linux-modules-7.3.4-amd64"
+        "failed to find module virtio_pci for kernel 7.3.4-amd64: it is not in linux-modules-7.3.4-amd64"
     );
 }
 
@@ -183,7 +183,7 @@ fn a_package_that_is_not_the_pinned_one_is_refused_and_not_kept() {
     let good = lab.pins[0].packages[0].sha256.clone();
     lab.pins[0].packages[0].sha256 = "ab".repeat(32);
     let message = lab.obtain("6.1").unwrap_err().to_string();
-    assert!(message.starts_with("verify linux-image-6.1.9-amd64 1-1: "), "{message}");
+    assert!(message.starts_with("failed to verify linux-image-6.1.9-amd64 1-1: "), "{message}");
     let debs = fs::read_dir(lab.root.path().join("cache/kernels")).unwrap().flatten();
     let works: Vec<_> = debs.filter(|entry| entry.path().join("debs").exists()).collect();
     assert_eq!(fs::read_dir(works[0].path().join("debs")).unwrap().count(), 0);
@@ -222,11 +222,15 @@ fn what_cannot_be_had_is_refused_by_resolve_and_obtain_alike() {
     let root = lab.root.path().join("cache");
     type Change = fn(&mut Options);
     let cases: [(&str, Change, &str); 5] = [
-        ("9.99", |_| {}, "find a kernel for `9.99`: there are 6.1, 7.3"),
-        ("9.99.1", |_| {}, "find a kernel for `9.99.1`: there are 6.1, 7.3"),
-        ("7.3", |options| options.locked = true, "use kernel 7.3: "),
-        ("6.1.8", |options| options.locked = true, "use kernel 6.1.8: "),
-        ("6.1", |options| options.offline = true, "get kernel 6.1 (6.1.9-amd64): it is not in the cache at "),
+        ("9.99", |_| {}, "failed to find a kernel for `9.99`: there are 6.1, 7.3"),
+        ("9.99.1", |_| {}, "failed to find a kernel for `9.99.1`: there are 6.1, 7.3"),
+        ("7.3", |options| options.locked = true, "failed to use kernel 7.3: "),
+        ("6.1.8", |options| options.locked = true, "failed to use kernel 6.1.8: "),
+        (
+            "6.1",
+            |options| options.offline = true,
+            "failed to get kernel 6.1 (6.1.9-amd64): it is not in the cache at ",
+        ),
     ];
     for (spec, change, expected) in cases {
         let kernels = lab.kernels(change);
@@ -251,7 +255,7 @@ fn offline_another_kernel_of_the_series_serves_with_a_warning() {
     assert_eq!(offline.obtain(&"6.1".parse().unwrap(), &observer).unwrap().id, kernel.id);
     assert_eq!(warnings.into_inner().unwrap(), 1);
     let locked = lab.kernels(|options| (options.locked, options.offline) = (true, true));
-    assert!(matches!(locked.obtain(&"6.1".parse().unwrap(), &|_| {}), Err(Error::Offline { .. })));
+    assert!(matches!(locked.obtain(&"6.1".parse().unwrap(), &|_| {}), Err(Error::NotCached { .. })));
 }
 
 #[test]
@@ -266,7 +270,7 @@ fn many_at_once_download_once() {
         }
     };
     let observer: &dyn Observer = &observer;
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| kernels.obtain(&"6.1".parse().unwrap(), observer).unwrap());
         }
@@ -280,18 +284,18 @@ fn a_cache_that_cannot_be_made_is_named() {
     lab.pin_old();
     fs::write(lab.root.path().join("cache"), "a file").unwrap();
     let message = lab.obtain("6.1").unwrap_err().to_string();
-    assert!(message.starts_with("create ") && message.contains("cache"), "{message}");
+    assert!(message.starts_with("failed to create ") && message.contains("cache"), "{message}");
 }
 
 /// Prunes until `count` things are removed, or gives up: a process that another test forks just now has our locks
 /// until it executes.
-pub(super) fn pruned<T>(count: usize, prune: impl Fn() -> Vec<T>) -> Vec<T> {
+pub(crate) fn pruned<T>(count: usize, prune: impl Fn() -> Vec<T>) -> Vec<T> {
     let mut removed = prune();
     for _ in 0..500 {
         if removed.len() >= count {
             break;
         }
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        thread::sleep(std::time::Duration::from_millis(10));
         removed.extend(prune());
     }
     removed
@@ -353,5 +357,5 @@ fn another_package_is_checked_and_only_what_is_wanted_is_unpacked() {
     assert_eq!(names, ["library"], "and neither the rest nor the download");
 
     package.sha256 = "00".repeat(32);
-    assert!(matches!(unpack(&package), Err(Error::Mismatch { .. })));
+    assert!(matches!(unpack(&package), Err(Error::Debian(debian::Error::Mismatch { .. }))));
 }

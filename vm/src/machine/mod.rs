@@ -23,8 +23,8 @@ use self::listen::{Heard, forward_console, forward_reports};
 use self::start::{Qemu, Started, start};
 use crate::compose::{Composed, WINDOW_MIB};
 use crate::console::SharedTail;
+use crate::host::TemporaryDirectory;
 use crate::saved::{Saved, memory};
-use crate::scratch::Scratch;
 
 pub use death::{Death, StartError};
 pub use halt::Halt;
@@ -78,7 +78,7 @@ pub struct Machine {
     tail: SharedTail,
     started: Instant,
     halt: Halt,
-    _folder: Option<Scratch>,
+    _folder: Option<TemporaryDirectory>,
 }
 
 impl Machine {

@@ -10,11 +10,10 @@ use std::process::{Child, Command, Stdio};
 
 use super::monitor::Monitor;
 use super::{Halt, Plan, StartError};
-use crate::child;
 use crate::compose::{Descriptors, MEMORY_MIB, WINDOW_MIB};
+use crate::host::{TemporaryDirectory, child};
 use crate::initramfs;
 use crate::saved::memory;
-use crate::scratch::Scratch;
 
 /// What there is of QEMU on the host.
 pub(super) struct Qemu {
@@ -32,7 +31,7 @@ pub(super) struct Qemu {
 pub(super) struct Started {
     pub(super) child: Child,
     pub(super) qemu: Option<Qemu>,
-    pub(super) folder: Option<Scratch>,
+    pub(super) folder: Option<TemporaryDirectory>,
 }
 
 /// Starts what `plan` says, with `port` to talk to the agent.
@@ -73,7 +72,7 @@ pub(super) fn start(plan: Plan<'_>, port: UnixStream, halt: &Halt) -> Result<Sta
 
 /// Starts the agent as an ordinary process.
 fn start_agent(agent: &Path, port: UnixStream) -> Result<Started, StartError> {
-    let folder = Scratch::new()?;
+    let folder = TemporaryDirectory::new()?;
     let output = port.try_clone()?;
     let mut command = Command::new(agent);
     command.arg("--stdio").arg(folder.path());

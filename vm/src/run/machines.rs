@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::Run;
 use crate::compose::Composed;
 use crate::event::{Event, Facts, Start};
+use crate::host::file_lock;
 use crate::initramfs;
-use crate::kernel::file_lock;
 use crate::machine::{Death, Machine, Plan, StartError};
 use crate::saved::{Saved, Store};
 

@@ -8,7 +8,8 @@ use std::os::unix::fs::FileExt;
 use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{Whence, lseek};
-use twox_hash::XxHash3_128;
+
+use crate::host::digest::xxh3;
 
 /// Unit in which zeros are left out, in bytes: a page of the host and of the guest.
 const PAGE: usize = 4096;
@@ -54,7 +55,7 @@ fn each_chunk(file: &File, mut visit: impl FnMut(u64, &[u8]) -> io::Result<()>) 
         let bytes = &chunk[..length];
         if bytes != &ZEROS[..length] {
             digests.extend(offset.to_le_bytes());
-            digests.extend(XxHash3_128::oneshot(bytes).to_le_bytes());
+            digests.extend(xxh3(bytes).to_le_bytes());
             visit(offset, bytes)?;
         }
         offset += length as u64;
@@ -62,7 +63,7 @@ fn each_chunk(file: &File, mut visit: impl FnMut(u64, &[u8]) -> io::Result<()>) 
             break;
         }
     }
-    Ok(format!("{:032x}-{}", XxHash3_128::oneshot(&digests), file.metadata()?.len()))
+    Ok(format!("{:032x}-{}", xxh3(&digests), file.metadata()?.len()))
 }
 
 /// Where the next bytes are that are not in a hole, from `offset` on; none if only a hole follows.

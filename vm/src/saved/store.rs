@@ -1,40 +1,43 @@
-//! Saved machines on disk: a folder for each, whole or not there, with a limit on the room they take.
+//! Saved machines on disk: a directory for each, with a limit on the room they take.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 
 use super::{Saved, memory};
-use crate::store;
+use crate::cache::{self, Record as _};
+use crate::host::{boot_id, digest, write_whole};
 
 /// The form of what is kept; another one is not looked at.
 const SCHEMA: u32 = 2;
 
 const MEMORY: &str = "memory";
 const STATE: &str = "state";
-const RECORD: &str = "machine.json";
 const CHECKED: &str = "checked.json";
-const WORK: &str = ".work-";
-const LOCK: &str = ".lock-";
 
-/// A folder of saved machines.
+/// Saved machines.
 #[derive(Debug)]
 pub struct Store {
-    root: PathBuf,
+    machines: cache::Store<Record>,
     budget: u64,
 }
 
-/// What was written; itself written last. Its time of change is that of the last use.
+/// The digests of what was written. Its time of change is that of the last use.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     memory: String,
     state: String,
+}
+
+impl cache::Record for Record {
+    const FILE: &'static str = "machine.json";
+
+    fn is_whole(&self, directory: &Path) -> bool {
+        [MEMORY, STATE].iter().all(|name| directory.join(name).exists())
+    }
 }
 
 impl Record {
@@ -58,43 +61,42 @@ impl Checked {
             let now = file.metadata()?;
             Ok((now.ino(), now.len(), now.ctime(), now.ctime_nsec()))
         };
-        Ok(Self { boot: store::boot_id(), files: [file(&saved.memory)?, file(&saved.state)?] })
+        Ok(Self { boot: boot_id(), files: [file(&saved.memory)?, file(&saved.state)?] })
     }
 
-    fn read(folder: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(folder.join(CHECKED)).ok()?).ok()
+    fn read(directory: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(directory.join(CHECKED)).ok()?).ok()
     }
 }
 
 impl Store {
     /// Saved machines below `cache`, on at most `budget` bytes of disk; nothing is made before one is kept.
     pub fn new(cache: &Path, budget: u64) -> Self {
-        Self { root: cache.join("machines"), budget }
+        Self { machines: cache::Store::new(cache.join("machines")), budget }
     }
 
     /// The name of a machine that is made of `parts`, which are all that it depends on.
     pub(crate) fn key(parts: &[&[u8]]) -> String {
-        let mut hash = Sha256::new_with_prefix(SCHEMA.to_le_bytes());
-        for part in parts {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
-        hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+        let with_length = |part: &&[u8]| [&(part.len() as u64).to_le_bytes(), *part].concat();
+        let parts = std::iter::once(SCHEMA.to_le_bytes().to_vec()).chain(parts.iter().map(with_length));
+        digest::hex(&digest::sha256(parts)[..12])
     }
 
     /// The lock file of all machines that are the same but for their initramfs: only one process makes such a one.
-    /// These files stay, so that there is never a second one of a name.
     pub(crate) fn lock_path(&self, identity: &str) -> io::Result<PathBuf> {
-        fs::create_dir_all(&self.root)?;
-        Ok(self.root.join(format!("{LOCK}{}", Self::key(&[identity.as_bytes()]))))
+        fs::create_dir_all(self.machines.root())?;
+        Ok(self.machines.lock_path(&Self::key(&[identity.as_bytes()])))
     }
 
     /// The machine with that name; one that is damaged is removed, and what was wrong with it returned.
     pub(crate) fn find(&self, key: &str) -> Result<Option<Saved>, String> {
-        let folder = self.root.join(key);
-        match read(&folder) {
-            Ok(saved) => Ok(Some(saved)),
-            Err(_) if !folder.exists() => Ok(None),
+        let directory = self.machines.root().join(key);
+        match read(&directory) {
+            Ok(saved) => {
+                self.machines.touch(key);
+                Ok(Some(saved))
+            }
+            Err(_) if !directory.exists() => Ok(None),
             Err(why) => {
                 self.discard(key);
                 Err(why)
@@ -105,93 +107,43 @@ impl Store {
     /// Keeps a machine, and removes those that were not used for longest if there is no more room for all. What was
     /// removed while it is in use stays with those who use it. The caller holds the lock.
     pub(crate) fn keep(&self, key: &str, saved: &Saved) -> io::Result<()> {
-        fs::create_dir_all(&self.root)?;
-        let work = self.root.join(format!("{WORK}{key}"));
-        // Left there by one that was killed.
-        let _ = fs::remove_dir_all(&work);
-        let written = write(&work, saved).and_then(|_lock| {
-            self.discard(key);
-            fs::rename(&work, self.root.join(key))
-        });
-        if written.is_err() {
-            let _ = fs::remove_dir_all(&work);
-        }
-        written.and_then(|()| self.trim(key))
+        // Whatever a crash of the host makes of it, its digest will tell.
+        self.machines.replace(key, |directory| write(directory, saved))?;
+        self.machines.trim(self.budget, key, room)
     }
 
     /// Removes a machine.
     pub(crate) fn discard(&self, key: &str) {
-        // Renamed first, so that nobody finds a part of it. Fails where there is none.
-        let _ = TempDir::with_prefix_in(WORK, &self.root)
-            .and_then(|aside| fs::rename(self.root.join(key), aside.path().join(key)));
-    }
-
-    /// Removes machines until the rest is within the budget; never `newest`.
-    fn trim(&self, newest: &str) -> io::Result<()> {
-        let mut kept: Vec<(SystemTime, String, u64)> = Vec::new();
-        for entry in fs::read_dir(&self.root)?.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with(WORK) && is_stale(&entry.path()) {
-                let _ = fs::remove_dir_all(entry.path());
-            }
-            if let Ok(record) = fs::metadata(entry.path().join(RECORD))
-                && !name.starts_with('.')
-            {
-                let used = record.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                kept.push((used, name, room(&entry.path())));
-            }
-        }
-        kept.sort();
-        let mut total: u64 = kept.iter().map(|(_, _, room)| room).sum();
-        for (_, name, room) in kept.iter().filter(|(_, name, _)| name != newest) {
-            if total <= self.budget {
-                break;
-            }
-            self.discard(name);
-            total -= room;
-        }
-        Ok(())
+        self.machines.discard(key);
     }
 }
 
-/// Writes a machine into a new folder, which is locked as long as what is returned lives.
-fn write(folder: &Path, saved: &Saved) -> io::Result<File> {
-    fs::create_dir(folder)?;
-    let lock = File::open(folder)?;
-    // Where there are no locks, its age must do.
-    let _ = lock.try_lock();
-    let record = Record {
-        memory: memory::copy(&saved.memory, &File::create(folder.join(MEMORY))?)?,
-        state: memory::copy(&saved.state, &File::create(folder.join(STATE))?)?,
-    };
-    // Not synced: whatever a crash of the host makes of it, its digest will tell.
-    fs::write(folder.join(RECORD), serde_json::to_vec(&record)?)?;
-    Ok(lock)
+/// Writes a machine into a directory.
+fn write(directory: &Path, saved: &Saved) -> io::Result<Record> {
+    Ok(Record {
+        memory: memory::copy(&saved.memory, &File::create(directory.join(MEMORY))?)?,
+        state: memory::copy(&saved.state, &File::create(directory.join(STATE))?)?,
+    })
 }
 
 /// Opens a machine and makes sure that it is what was written.
-fn read(folder: &Path) -> Result<Saved, String> {
+fn read(directory: &Path) -> Result<Saved, String> {
     let read = || -> io::Result<(Saved, Record)> {
-        let record = fs::read(folder.join(RECORD))?;
-        let memory = open_memory(&folder.join(MEMORY))?;
-        let saved = Saved { memory, state: File::open(folder.join(STATE))? };
+        let record = fs::read(directory.join(Record::FILE))?;
+        let memory = open_memory(&directory.join(MEMORY))?;
+        let saved = Saved { memory, state: File::open(directory.join(STATE))? };
         Ok((saved, serde_json::from_slice(&record)?))
     };
     let (saved, record) = read().map_err(|error| error.to_string())?;
     let now = Checked::of(&saved).map_err(|error| error.to_string())?;
-    if Checked::read(folder).as_ref() != Some(&now) {
+    if Checked::read(directory).as_ref() != Some(&now) {
         let found = Record::of(&saved).map_err(|error| error.to_string())?;
         if found != record {
             return Err("it is not what was written".into());
         }
         // Where this cannot be kept, the next run checks again.
-        let _ = serde_json::to_vec(&now).map(|json| store::write_whole(&folder.join(CHECKED), &json));
+        let _ = serde_json::to_vec(&now).map(|json| write_whole(&directory.join(CHECKED), &json));
     }
-    // Says when it was used last; where that cannot be written, it goes first.
-    let _ = File::options()
-        .append(true)
-        .open(folder.join(RECORD))
-        .and_then(|record| record.set_modified(SystemTime::now()));
     Ok(saved)
 }
 
@@ -209,25 +161,17 @@ fn open_memory(path: &Path) -> io::Result<File> {
 }
 
 /// Bytes on disk.
-fn room(folder: &Path) -> u64 {
-    let files = [MEMORY, STATE].map(|name| fs::metadata(folder.join(name)));
+fn room(directory: &Path) -> u64 {
+    let files = [MEMORY, STATE].map(|name| fs::metadata(directory.join(name)));
     files.into_iter().flatten().map(|metadata| metadata.blocks() * 512).sum()
-}
-
-/// Whether nobody goes on with a half-made folder: none takes as long as this to be made. Since the clock may jump, a lock
-/// counts for more than an age.
-fn is_stale(folder: &Path) -> bool {
-    if File::open(folder).is_ok_and(|folder| matches!(folder.try_lock(), Err(TryLockError::WouldBlock))) {
-        return false;
-    }
-    let age = fs::metadata(folder).and_then(|metadata| metadata.modified()).map(|made| made.elapsed());
-    age.is_ok_and(|age| age.is_ok_and(|age| age.as_secs() > 600))
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::FileExt;
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
+
+    use tempfile::TempDir;
 
     use super::*;
 
@@ -275,11 +219,11 @@ mod tests {
         let cut = |path: &Path| File::options().write(true).open(path).unwrap().set_len(2).unwrap();
         let remove = |path: &Path| fs::remove_file(path).unwrap();
         for damage in [&flip as &dyn Fn(&Path), &cut, &remove] {
-            for name in [MEMORY, STATE, RECORD] {
+            for name in [MEMORY, STATE, Record::FILE] {
                 store.keep("a", &saved(b"one")).unwrap();
-                damage(&store.root.join("a").join(name));
+                damage(&store.machines.root().join("a").join(name));
                 assert!(store.find("a").is_err(), "{name}");
-                assert!(!store.root.join("a").exists(), "{name}");
+                assert!(!store.machines.root().join("a").exists(), "{name}");
             }
         }
     }
@@ -289,9 +233,9 @@ mod tests {
         let (_cache, store) = store(1 << 30);
         store.keep("a", &saved(b"one")).unwrap();
         assert!(is_found(&store, "a"));
-        let checked = Checked::read(&store.root.join("a")).unwrap();
+        let checked = Checked::read(&store.machines.root().join("a")).unwrap();
         assert!(is_found(&store, "a"));
-        let file = File::options().write(true).open(store.root.join("a").join(MEMORY)).unwrap();
+        let file = File::options().write(true).open(store.machines.root().join("a").join(MEMORY)).unwrap();
         // The clock of a file system goes in steps (timer ticks of the kernel's).
         let deadline = std::time::Instant::now() + Duration::from_secs(5);
         while Checked::of(&store_files(&store)).unwrap() == checked {
@@ -305,16 +249,16 @@ mod tests {
     fn what_was_checked_before_the_host_booted_does_not_count() {
         let (_cache, store) = store(1 << 30);
         store.keep("a", &saved(b"one")).unwrap();
-        let folder = store.root.join("a");
-        File::options().write(true).open(folder.join(MEMORY)).unwrap().write_all_at(b"two", 4096).unwrap();
+        let directory = store.machines.root().join("a");
+        File::options().write(true).open(directory.join(MEMORY)).unwrap().write_all_at(b"two", 4096).unwrap();
         let now = Checked::of(&store_files(&store)).unwrap();
         let before = Checked { boot: "another".into(), ..now };
-        fs::write(folder.join(CHECKED), serde_json::to_vec(&before).unwrap()).unwrap();
+        fs::write(directory.join(CHECKED), serde_json::to_vec(&before).unwrap()).unwrap();
         assert!(store.find("a").is_err());
     }
 
     fn store_files(store: &Store) -> Saved {
-        let open = |name| File::open(store.root.join("a").join(name)).unwrap();
+        let open = |name| File::open(store.machines.root().join("a").join(name)).unwrap();
         Saved { memory: open(MEMORY), state: open(STATE) }
     }
 
@@ -326,7 +270,10 @@ mod tests {
                 assert!(is_found(&store, "used"));
             }
             store.keep(key, &saved(&[1; 9000])).unwrap();
-            let record = File::options().append(true).open(store.root.join(key).join(RECORD)).unwrap();
+            let record = File::options()
+                .append(true)
+                .open(store.machines.root().join(key).join(Record::FILE))
+                .unwrap();
             record.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
         }
         assert_eq!(["old", "used", "new"].map(|key| is_found(&store, key)), [false, true, true]);
@@ -335,21 +282,21 @@ mod tests {
     #[test]
     fn the_newest_stays_even_if_it_is_too_large_and_what_a_killed_run_left_goes() {
         let (_cache, store) = store(1);
-        let left = [store.root.join(".work-a"), store.root.join(".work-b")];
-        left.iter().for_each(|folder| fs::create_dir_all(folder).unwrap());
+        let left = [store.machines.root().join(".work-a"), store.machines.root().join(".work-b")];
+        left.iter().for_each(|directory| fs::create_dir_all(directory).unwrap());
         let long_ago = SystemTime::now() - Duration::from_secs(700);
         File::open(&left[1]).unwrap().set_modified(long_ago).unwrap();
         store.keep("a", &saved(b"one")).unwrap();
         assert!(is_found(&store, "a"));
-        assert!(left.iter().all(|folder| !folder.exists()));
+        assert!(left.iter().all(|directory| !directory.exists()));
     }
 
     #[test]
     fn what_another_run_is_making_stays_whatever_the_clock_says() {
         let (_cache, store) = store(1);
-        fs::create_dir_all(&store.root).unwrap();
-        let making = store.root.join(".work-b");
-        let lock = write(&making, &saved(b"one")).unwrap();
+        fs::create_dir_all(store.machines.root()).unwrap();
+        let making = store.machines.root().join(".work-b");
+        let lock = cache::make(&making, |directory| write(directory, &saved(b"one"))).unwrap();
         lock.set_modified(SystemTime::now() - Duration::from_secs(700)).unwrap();
         store.keep("a", &saved(b"two")).unwrap();
         assert!(making.exists());
@@ -361,6 +308,6 @@ mod tests {
     fn room_of_one() -> u64 {
         let (_cache, store) = store(u64::MAX);
         store.keep("a", &saved(&[1; 9000])).unwrap();
-        room(&store.root.join("a"))
+        room(&store.machines.root().join("a"))
     }
 }

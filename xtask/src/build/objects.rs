@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use hooklab::lab::Lab;
 use hooklab::{compile, setup};
 use hooklab_vm::event::{Event, Observer};
-use sha2::{Digest, Sha256};
+use hooklab_vm::host::digest::{hex, sha256};
 use xshell::{Shell, cmd};
 
 use super::files;
@@ -39,8 +39,7 @@ pub(super) fn build(
         let object = directory.join(format!("{name}.o"));
         let code =
             fs::read_to_string(&source).with_context(|| format!("failed to read {}", source.display()))?;
-        let digest = Sha256::digest(format!("{compiler}\n{flags:?}\n{headers}\n{code}"));
-        let stamp: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let stamp = hex(&sha256([format!("{compiler}\n{flags:?}\n{headers}\n{code}")]));
         let stamp_path = directory.join(format!("{name}.stamp"));
         if !object.exists() || fs::read_to_string(&stamp_path).ok().as_deref() != Some(stamp.as_str()) {
             observer.notify(Event::Step(format!("compiling {name}")));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use hooklab_vm::event::{Event, Observer};
-use sha2::{Digest, Sha256};
+use hooklab_vm::host::digest::{hex, sha256};
 use xshell::{Shell, cmd};
 
 use hooklab::setup;
@@ -24,7 +24,7 @@ pub(super) fn build(
     observer: &dyn Observer,
 ) -> Result<Vec<PathBuf>> {
     let read = |path: &Path| fs::read(path).with_context(|| format!("failed to read {}", path.display()));
-    let tool = Sha256::digest(read(packager)?);
+    let tool = read(packager)?;
     let mut packages = Vec::new();
     for object in objects {
         let name = object.file_name().unwrap_or_default().to_string_lossy().replace(".bpf.o", "");
@@ -33,8 +33,7 @@ pub(super) fn build(
         }
         let folder = checkout.work().join("packages").join(&name);
         let (package, stamp_path) = (folder.join("package.json"), folder.join("stamp"));
-        let digest = Sha256::new().chain_update(tool).chain_update(read(object)?).finalize();
-        let stamp: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let stamp = hex(&sha256([tool.as_slice(), &read(object)?]));
         if !package.exists() || fs::read_to_string(&stamp_path).ok().as_deref() != Some(stamp.as_str()) {
             observer.notify(Event::Step(format!("packing {name}")));
             let shell = Shell::new()?;

@@ -114,7 +114,9 @@ impl VmTest {
     /// Files that could not be read or written in the end are better told of now.
     fn check_paths(&self) -> Result<()> {
         self.run.check_reports()?;
-        let check = |path| binary::check(path).map_err(|error| UsageError(format!("failed to {error}")));
+        let check = |path| {
+            binary::check(path).map_err(|error| UsageError(format!("{:#}", anyhow::Error::from(error))))
+        };
         Ok(self.binary.iter().try_for_each(|path| check(path))?)
     }
 

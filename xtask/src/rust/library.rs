@@ -37,8 +37,7 @@ pub(super) fn unpacked(lab: &Lab) -> Option<PathBuf> {
 }
 
 fn pinned(lab: &Lab) -> Result<Package> {
-    let pin = Package::read(&lab.project.root.join("ebpf/rust-src.toml"));
-    pin.map_err(|error| anyhow::anyhow!("failed to {error}"))
+    Ok(Package::read(&lab.project.root.join("ebpf/rust-src.toml"))?)
 }
 
 fn place(lab: &Lab, package: &Package) -> PathBuf {
@@ -107,7 +106,7 @@ fn from_debian(lab: &Lab, toolchain: &Toolchain, observer: &dyn Observer) -> Res
         (path.starts_with("library/") && !path.starts_with("library/vendor/")).then(|| path.into())
     };
     let opened = kernels::open(lab, &KernelOptions::default())?;
-    opened.unpack(&package, &new, wanted, observer).map_err(|error| anyhow::anyhow!("failed to {error}"))?;
+    opened.unpack(&package, &new, wanted, observer).map_err(kernels::failed_to)?;
     let _ = fs::remove_dir_all(&place);
     fs::rename(new.join("library"), &place).with_context(|| format!("failed to make {}", place.display()))?;
     let _ = fs::remove_dir(new);

@@ -14,7 +14,7 @@ use hooklab::lab::Lab;
 use hooklab::options::SetupOptions;
 use hooklab::setup::{cargo, find_program, hold};
 use hooklab_vm::event::{Event, Observer};
-use sha2::{Digest, Sha256};
+use hooklab_vm::host::digest::{hex, sha256};
 use xshell::{Shell, cmd};
 
 use super::{TARGET, Toolchain};
@@ -92,7 +92,7 @@ pub(super) fn ensure(
 }
 
 fn hash(text: &str) -> String {
-    Sha256::digest(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    hex(&sha256([text])[..6])
 }
 
 /// The LLVM that rustc comes with; its name tells the version.
