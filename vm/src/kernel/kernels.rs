@@ -111,7 +111,7 @@ impl Kernels {
     /// Says what a spec means, from files alone: a check of the command line that takes milliseconds.
     ///
     /// # Errors
-    /// The spec names nothing that could be had: an unknown series, a file that is no kernel; with `locked` or
+    /// The spec names nothing that could be used: an unknown series, a file that is no kernel; with `locked` or
     /// `offline` something that is not pinned or not cached.
     pub fn resolve(&self, spec: &Spec) -> Result<Listing, Error> {
         let source = source::of(spec, &self.parts);
@@ -197,7 +197,7 @@ impl Kernels {
     /// each, in that order, what became of it. One that is not offered keeps its pin, with a warning.
     ///
     /// # Errors
-    /// `only` has an unknown one; no index can be had; the lock cannot be written.
+    /// `only` has an unknown one; there is no usable index; the lock cannot be written.
     pub fn lock(&mut self, only: &[Selector], observer: &dyn Observer) -> Result<Vec<Change>, Error> {
         let wanted = update::chosen(only, &self.parts.catalog, &self.parts.lock)?;
         let (lock, changes) = self.update(observer)?.renew(&self.all(), &wanted, observer)?;
@@ -209,7 +209,7 @@ impl Kernels {
     /// Says of each kernel of [`Kernels::all`], or of `only` some of them, how its pin stands. Writes no lock.
     ///
     /// # Errors
-    /// `only` has an unknown one; no index can be had.
+    /// `only` has an unknown one; there is no usable index.
     pub fn check(&self, only: &[Selector], observer: &dyn Observer) -> Result<Vec<Standing>, Error> {
         let wanted = update::chosen(only, &self.parts.catalog, &self.parts.lock)?;
         let update = self.update(observer)?;
