@@ -44,7 +44,7 @@ impl<R: Record> Store<R> {
     }
 
     /// Removes what was not used for longest until the `room` of the rest, in bytes, is at most `budget`, but never
-    /// `newest`; and half-made directories that nobody goes on with.
+    /// `newest`; and leftover half-made directories.
     pub(crate) fn trim(&self, budget: u64, newest: &str, room: impl Fn(&Path) -> u64) -> io::Result<()> {
         let mut kept: Vec<(SystemTime, String, u64)> = Vec::new();
         for entry in fs::read_dir(&self.root)?.flatten() {
@@ -86,7 +86,7 @@ pub(crate) fn make<R: Record>(
     Ok(lock)
 }
 
-/// Whether nobody goes on with a half-made directory. Since the clock may jump, a lock counts for more than an age.
+/// Whether a half-made directory is a leftover. Since the clock may jump, a lock counts for more than an age.
 fn is_stale(directory: &Path) -> bool {
     if File::open(directory).is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock))) {
         return false;

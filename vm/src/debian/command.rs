@@ -76,7 +76,7 @@ struct Watcher {
 }
 
 impl Watcher {
-    /// None where there is no need for it. One that cannot be had costs no more than a process that lives too long.
+    /// None where there is no need for it. One that does not start costs no more than a process that lives too long.
     fn of(tool: &Child) -> Option<Self> {
         if !nix::unistd::geteuid().is_root() {
             return None;

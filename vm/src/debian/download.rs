@@ -1,5 +1,5 @@
-//! Downloads packages by apt's own transport, so that the host's proxies and certificates hold, and goes on where an
-//! earlier try broke off.
+//! Downloads packages by apt's own transport, so that the host's proxies and certificates hold, and resumes
+//! interrupted ones.
 //!
 //! apt asks for the rest of a file with `If-Range` and the file's modification time, and sets that time to the server's
 //! `Last-Modified` only once a download ends in peace. Of one that was killed it is noted beside the file, from what apt
@@ -22,7 +22,7 @@ const TELL_ANSWERS: [&str; 4] =
     ["--option", "Debug::Acquire::http=true", "--option", "Debug::Acquire::https=true"];
 
 impl Apt<'_> {
-    /// Downloads a package to `target` and checks it; goes on where an earlier try broke off.
+    /// Downloads a package to `target` and checks it; resumes an interrupted one.
     pub(crate) fn download(
         &self,
         package: &Package,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::trouble::Trouble;
 use crate::host::{FileError, file_lock};
 
-/// Why a package or an index cannot be had.
+/// Why a package or an index cannot be obtained.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -38,7 +38,7 @@ pub enum Error {
         #[source]
         trouble: Trouble,
     },
-    /// No index of packages could be had.
+    /// There is no usable index of packages.
     #[error("failed to update the index of Debian's packages")]
     Index(#[source] Trouble),
     /// apt's configuration cannot name this path.

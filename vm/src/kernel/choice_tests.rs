@@ -1,5 +1,7 @@
 //! Which kernels a selector means, and how pins compare with what is offered.
 
+use super::super::source::debian::DebianSource;
+use super::super::update::Update;
 use super::*;
 use crate::debian::{Entry, Index, LeftOut};
 
@@ -32,8 +34,8 @@ fn ranges_and_words_select_among_the_kernels_of_the_catalog() {
 }
 
 fn update(kernels: &Kernels, index: Index) -> Update<'_> {
-    let offers = DebianSource::new(kernels).offers(&index);
-    Update { lock: &kernels.lock, cancel: &kernels.options.cancel, index, offers }
+    let offers = DebianSource::new(&kernels.parts).offers(&index);
+    Update { lock: &kernels.parts.lock, cancel: &kernels.parts.options.cancel, index, offers }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::image::{ImageError, ModuleError};
 use crate::debian::{self, Trouble};
 use crate::host::{FileError, file_lock};
 
-/// Why a kernel cannot be had.
+/// Why a kernel cannot be obtained.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -1,4 +1,4 @@
-//! A download that breaks off goes on where it was, from a server that does what Debian's mirrors do.
+//! Interrupted downloads resume, from a server that does what Debian's mirrors do.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

@@ -10,7 +10,7 @@ use super::error::Error;
 use super::image::Module;
 use crate::cache;
 
-/// The schema of [`Record`]; a directory with another one is made anew.
+/// The schema of [`Record`]; a directory with another one is replaced.
 const SCHEMA: u32 = 1;
 
 /// Half-made directories older than this are swept: nobody resumes them any more.

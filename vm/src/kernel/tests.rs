@@ -5,11 +5,14 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use super::image::tests::{image, module};
 use super::*;
-use crate::event::Event;
+use crate::debian;
+use crate::event::{Event, Observer};
 use crate::host::digest;
 
 #[path = "choice_tests.rs"]
@@ -114,12 +117,12 @@ impl Lab {
     }
 }
 
-/// The names of the files of a kernel below its folder.
+/// The names of the files of a kernel below its directory.
 fn files(kernel: &Kernel) -> Vec<String> {
     let Source::Image { image, config, modules } = &kernel.source else { panic!("no image") };
-    let folder = image.parent().unwrap();
+    let directory = image.parent().unwrap();
     let files = [image].into_iter().chain(config).chain(modules);
-    let name = |path: &PathBuf| path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+    let name = |path: &PathBuf| path.strip_prefix(directory).unwrap().to_str().unwrap().to_owned();
     files.inspect(|path| assert!(path.is_file())).map(name).collect()
 }
 

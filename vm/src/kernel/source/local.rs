@@ -10,9 +10,10 @@ use crate::event::Observer;
 use crate::host::{FileError, digest};
 use crate::kernel::error::Error;
 use crate::kernel::image::{self, ImageError, Module};
+use crate::kernel::parts::Parts;
 use crate::kernel::spec::Spec;
 use crate::kernel::stored::{Store, Stored};
-use crate::kernel::{Kernel, Kernels, Source};
+use crate::kernel::types::{Kernel, Source};
 
 /// Kernels of the host, used where they are.
 pub(in crate::kernel) struct LocalSource<'a> {
@@ -22,8 +23,8 @@ pub(in crate::kernel) struct LocalSource<'a> {
 }
 
 impl<'a> LocalSource<'a> {
-    pub(in crate::kernel) fn new(kernels: &'a Kernels) -> Self {
-        Self { store: kernels.module_store(), cancel: &kernels.options.cancel }
+    pub(in crate::kernel) fn new(parts: &'a Parts) -> Self {
+        Self { store: parts.module_store(), cancel: &parts.options.cancel }
     }
 
     fn obtain_image(&self, spec: &Spec, found: &LocalImage) -> Result<Obtained, Error> {

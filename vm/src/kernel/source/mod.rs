@@ -8,8 +8,9 @@ use std::fs::File;
 pub(super) use local::LocalSource;
 
 use super::error::Error;
+use super::parts::Parts;
 use super::spec::Spec;
-use super::{Kernel, Kernels};
+use super::types::Kernel;
 use crate::event::Observer;
 
 /// A place that kernels come from.
@@ -55,9 +56,9 @@ pub(super) struct Obtained {
 }
 
 /// The source that a spec belongs to.
-pub(super) fn of<'a>(spec: &Spec, kernels: &'a Kernels) -> Box<dyn KernelSource + 'a> {
+pub(super) fn of<'a>(spec: &Spec, parts: &'a Parts) -> Box<dyn KernelSource + 'a> {
     match spec {
-        Spec::Path(_) | Spec::Host => Box::new(LocalSource::new(kernels)),
-        Spec::Series(_) | Spec::Release(_) | Spec::Candidate => Box::new(debian::DebianSource::new(kernels)),
+        Spec::Path(_) | Spec::Host => Box::new(LocalSource::new(parts)),
+        Spec::Series(_) | Spec::Release(_) | Spec::Candidate => Box::new(debian::DebianSource::new(parts)),
     }
 }

@@ -14,9 +14,10 @@ use crate::event::{Event, Observer};
 use crate::kernel::catalog::Catalog;
 use crate::kernel::error::Error;
 use crate::kernel::lock::{Lock, Pin};
+use crate::kernel::parts::Parts;
 use crate::kernel::spec::Spec;
 use crate::kernel::stored::{STALE, Store, Stored};
-use crate::kernel::{Kernel, Kernels, Options, Source};
+use crate::kernel::types::{Kernel, Options, Source};
 
 /// Kernels that Debian packages: what the catalog names, pinned by the lock.
 pub(in crate::kernel) struct DebianSource<'a> {
@@ -73,9 +74,9 @@ impl KernelSource for DebianSource<'_> {
 }
 
 impl<'a> DebianSource<'a> {
-    pub(in crate::kernel) fn new(kernels: &'a Kernels) -> Self {
-        let Kernels { catalog, lock, lock_path, repository, cache, options, .. } = kernels;
-        Self { catalog, lock, lock_path, repository, cache, store: kernels.store(), options }
+    pub(in crate::kernel) fn new(parts: &'a Parts) -> Self {
+        let Parts { catalog, lock, lock_path, repository, cache, options } = parts;
+        Self { catalog, lock, lock_path, repository, cache, store: parts.store(), options }
     }
 
     fn obtain_packaged(&self, spec: &Spec, observer: &dyn Observer) -> Result<Stored, Error> {
