@@ -24,6 +24,7 @@ use crate::values;
 
 /// Which kernels, in which way, and what is told of it.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Run")]
 pub struct RunOptions {
     /// A kernel: a series (6.12), an exact release (6.12.117), "rc", a path to a vmlinuz or bzImage, a kernel
     /// build tree, or "host" (the running kernel); or several: "lts", "newest", a range (">=6.1, <7"); may be

@@ -42,23 +42,23 @@ fn a_wrong_command_line_exits_with_2(#[case] words: &[&str], #[case] said: &str)
 #[test]
 fn another_program_called_ecli_on_path_is_noted_and_left_out() {
     let xtask = Xtask::new(&["vm-test", "-l", "ecli"]);
-    let folder = path_without("ecli", xtask.scratch.path());
-    std::os::unix::fs::symlink("/bin/true", folder.join("ecli")).unwrap();
-    let stderr = xtask.env("PATH", folder.to_str().unwrap()).env("HOOKLAB_ECLI", "").ends_with(2).stderr;
-    let says = predicate::str::contains("note: no tests of the loader ecli: [scratch]/bin/ecli is of no use")
+    let directory = path_without("ecli", xtask.scratch.path());
+    std::os::unix::fs::symlink("/bin/true", directory.join("ecli")).unwrap();
+    let stderr = xtask.env("PATH", directory.to_str().unwrap()).env("HOOKLAB_ECLI", "").ends_with(2).stderr;
+    let says = predicate::str::contains("note: no tests of the loader ecli: [scratch]/bin/ecli cannot be used")
         .and(predicate::str::contains("there is no ecli to load with"));
     assert!(says.eval(&stderr), "{stderr}");
 }
 
 #[test]
-fn a_binary_that_no_guest_can_run_exits_with_2() {
-    insta::assert_snapshot!(Xtask::new(&["vm-test", "--binary", "/bin/ls"]).ends_with(2).stderr);
+fn a_binary_that_is_no_program_exits_with_2() {
+    insta::assert_snapshot!(Xtask::new(&["vm-test", "--binary", "/etc/passwd"]).ends_with(2).stderr);
 }
 
 #[test]
 fn a_report_that_cannot_be_written_exits_with_2_before_anything_is_done() {
     insta::assert_snapshot!(
-        Xtask::new(&["vm-test", "--json", "/no/such/folder/out.json"]).ends_with(2).stderr
+        Xtask::new(&["vm-test", "--json", "/no/such/directory/out.json"]).ends_with(2).stderr
     );
 }
 

@@ -59,9 +59,9 @@ pub(crate) struct VmTest {
     #[arg(long)]
     pub(crate) bless: bool,
     #[command(flatten)]
-    pub(crate) programs: ProgramOptions,
-    #[command(flatten)]
     pub(crate) run: RunOptions,
+    #[command(flatten)]
+    pub(crate) programs: ProgramOptions,
 }
 
 impl VmTest {
@@ -146,7 +146,10 @@ impl VmTest {
 
     /// The tests that are wanted; none is a mistake on the command line.
     fn tests(&self, artifacts: &Artifacts, has_ecli: bool) -> Result<Selection> {
-        let all = binary::list(&artifacts.tests).map_err(failed_to)?;
+        let all = binary::list(&artifacts.tests).map_err(|error| match self.binary {
+            Some(_) => UsageError(format!("{:#}", anyhow::Error::from(error))).into(),
+            None => failed_to(error),
+        })?;
         let mut tests = Selection::new(all, self.naming());
         if !has_ecli {
             tests.leave_out(ecli::LOADER);
