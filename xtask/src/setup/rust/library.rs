@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn the_package_is_of_the_pinned_toolchain() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
+        let root = Path::new(&package).parent().unwrap();
         let package = Package::read(&root.join("ebpf/rust-src.toml")).unwrap();
         let toolchain = fs::read_to_string(root.join("rust-toolchain.toml")).unwrap();
         let channel = toolchain.lines().find_map(|line| line.strip_prefix("channel = ")).unwrap();
