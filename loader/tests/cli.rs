@@ -1,5 +1,6 @@
 //! The command line, as far as no kernel is needed: everything here is refused before one is asked.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -11,11 +12,16 @@ use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use insta::assert_snapshot;
 
+/// The program of the checkout that is tested, which may be another than the one that this was compiled in.
+fn program() -> OsString {
+    std::env::var_os("CARGO_BIN_EXE_hooklab-loader").expect("cargo sets it")
+}
+
 /// Runs the loader and gives its exit code and all that it says.
 fn run(arguments: &[&str]) -> String {
     // In 256 MiB, which a guest has, too: whatever a file claims, it must not cost more.
     let mut command = Command::new("sh");
-    command.args(["-c", r#"ulimit -v 262144; exec "$@""#, "sh", env!("CARGO_BIN_EXE_hooklab-loader")]);
+    command.args(["-c", r#"ulimit -v 262144; exec "$@""#, "sh"]).arg(program());
     command.args(arguments);
     let assert = assert_cmd::Command::from_std(command).assert();
     let output = assert.get_output();
@@ -126,6 +132,6 @@ fn run_on_package(bytes: &[u8]) -> String {
 
 #[test]
 fn a_program_for_another_machine() {
-    let own = fs::read(env!("CARGO_BIN_EXE_hooklab-loader")).expect("it is there");
+    let own = fs::read(program()).expect("it is there");
     assert_snapshot!("not-ebpf", run_on(&own));
 }

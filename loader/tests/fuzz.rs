@@ -63,8 +63,9 @@ fn package(stream: &[u8], size: usize) -> Vec<u8> {
 
 /// The corpus of a target, by name.
 fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
+    let package = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let corpus = package.join("fuzz/corpus").join(target);
+    let mut paths: Vec<PathBuf> = fs::read_dir(corpus)
         .expect("it is there")
         .map(|entry| entry.expect("it can be read").path())
         .collect();

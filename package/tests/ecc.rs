@@ -15,8 +15,13 @@ use serde_json::Value;
 const VARIANTS: [&str; 2] = ["ecc-const", "ecc-const-volatile"];
 const PROGRAM: &str = "tp/syscalls/sys_enter_write";
 
+/// The package in the checkout that is tested, which may be another than the one that this was compiled in.
+fn manifest_directory() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").unwrap().into()
+}
+
 fn fixture(variant: &str, file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/packages").join(variant).join(file)
+    manifest_directory().join("../tests/packages").join(variant).join(file)
 }
 
 fn json(path: &Path) -> Value {
@@ -76,7 +81,7 @@ fn what_is_no_object_for_ebpf_is_named() {
         fs::write(&file, bytes).unwrap();
         assert!(read(&file).unwrap_err().to_string().starts_with("read the object: "));
     }
-    fs::copy(env!("CARGO_BIN_EXE_hooklab-package"), &file).unwrap();
+    fs::copy(std::env::var_os("CARGO_BIN_EXE_hooklab-package").unwrap(), &file).unwrap();
     assert!(read(&file).unwrap_err().to_string().contains("not for eBPF"));
 }
 

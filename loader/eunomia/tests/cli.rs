@@ -1,5 +1,6 @@
 //! The command line of the loaders eunomia and ecli, as far as no kernel is needed, with packages that `ecc` itself made.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,9 +9,19 @@ use hooklab_loader::Package;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
+/// The package in the checkout that is tested, which may be another than the one that this was compiled in.
+fn manifest_directory() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it").into()
+}
+
+/// The program that is tested.
+fn program() -> OsString {
+    std::env::var_os("CARGO_BIN_EXE_hooklab-loader-eunomia").expect("cargo sets it")
+}
+
 /// A package of `tests/packages`.
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/packages").join(name).join("package.json")
+    manifest_directory().join("../../tests/packages").join(name).join("package.json")
 }
 
 /// Runs the loader eunomia on a file with these arguments after it, and gives its exit code and all that it says.
@@ -19,7 +30,7 @@ fn run(file: &Path, arguments: &[&str]) -> String {
 }
 
 fn run_by(loader: &str, file: &Path, arguments: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hooklab-loader-eunomia"));
+    let mut command = Command::new(program());
     command.args(["run", "--loader", loader]).arg(file).args(arguments);
     // Were it asked, it would be missed.
     command.env("HOOKLAB_ECLI", "/no/such/ecli");
@@ -66,7 +77,7 @@ fn a_value_that_is_not_of_the_variables_type() {
 #[test]
 fn the_same_variable_by_two_flags() {
     let file = fixture("ecc-const-volatile");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hooklab-loader-eunomia"));
+    let mut command = Command::new(program());
     command.args(["run", "-l", "eunomia", "--pid-filter", "1"]).arg(&file).args(["--pid_filter", "2"]);
     assert_cmd::Command::from_std(command).assert().code(2);
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use hooklab_protocol::{Report, receive, send};
 
@@ -50,8 +50,9 @@ fn read(mut stream: &[u8]) -> usize {
 
 #[test]
 fn streams_that_are_changed_at_random() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/report");
-    let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let package = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap());
+    let corpus = package.join("fuzz/corpus/report");
+    let mut paths: Vec<PathBuf> = fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
     let (mut sound, mut broken) = (0, 0);
