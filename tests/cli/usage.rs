@@ -45,8 +45,9 @@ fn another_program_called_ecli_on_path_is_noted_and_left_out() {
     let directory = path_without("ecli", xtask.scratch.path());
     std::os::unix::fs::symlink("/bin/true", directory.join("ecli")).unwrap();
     let stderr = xtask.env("PATH", directory.to_str().unwrap()).env("HOOKLAB_ECLI", "").ends_with(2).stderr;
-    let says = predicate::str::contains("note: no tests of the loader ecli: [scratch]/bin/ecli cannot be used")
-        .and(predicate::str::contains("there is no ecli to load with"));
+    let says =
+        predicate::str::contains("note: no tests of the loader ecli: [scratch]/bin/ecli cannot be used")
+            .and(predicate::str::contains("there is no ecli to load with"));
     assert!(says.eval(&stderr), "{stderr}");
 }
 
