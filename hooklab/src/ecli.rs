@@ -14,8 +14,6 @@ use crate::exit::UsageError;
 use crate::options::EcliOptions;
 use crate::setup::{find_program, is_program};
 
-/// What the loader is called, by whose tests and on command lines.
-pub const LOADER: &str = "ecli";
 /// What the program is called on PATH: by upstream, and by `cargo install`.
 const NAMES: [&str; 2] = ["ecli", "ecli-rs"];
 /// Said in place of a path by those who want none.

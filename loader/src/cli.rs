@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use hooklab_types::loader::LoaderKind;
 
 use crate::error::EXIT_CODES;
 use crate::{Error, Loader, run};
@@ -28,8 +29,9 @@ Where each program goes is read from its section: `tp/CATEGORY/NAME` or `tracepo
 all of them are live, one line of JSON says so on standard output. Nothing here calls write(2) from then on, \
 so a program that hooks write() never sees the loader; only ecli, another program, calls it by itself.";
 
-/// Describes the command line for the loaders of these names.
-pub fn command(names: impl IntoIterator<Item = &'static str>) -> Command {
+/// Describes the command line for these loaders.
+pub fn command(loaders: impl IntoIterator<Item = LoaderKind>) -> Command {
+    let names = loaders.into_iter().map(LoaderKind::name);
     let run = Command::new("run")
         .about("Attach the programs of an eBPF object and keep them attached")
         .long_about(ABOUT_RUN)
@@ -73,6 +75,15 @@ pub fn command(names: impl IntoIterator<Item = &'static str>) -> Command {
         .subcommand(run)
 }
 
+/// The loader that the arguments of `run` name.
+///
+/// # Panics
+/// If they are not those of [`command`], which lets only names of loaders through.
+pub fn loader(matches: &ArgMatches) -> LoaderKind {
+    let name: &String = matches.get_one("loader").expect("clap requires it");
+    name.parse().expect("clap knows their names")
+}
+
 /// Does what the command line says.
 ///
 /// # Errors
@@ -82,8 +93,8 @@ pub fn execute(matches: &ArgMatches, loaders: &[&dyn Loader]) -> Result<(), Erro
     let Some(("run", matches)) = matches.subcommand() else {
         unreachable!("clap lets no other subcommand through")
     };
-    let name: &String = matches.get_one("loader").expect("clap requires it");
-    let loader = loaders.iter().find(|loader| loader.name() == name).expect("clap knows their names");
+    let kind = loader(matches);
+    let loader = loaders.iter().find(|loader| loader.kind() == kind).expect("clap knows their names");
     run::run(&run::Options {
         loader: *loader,
         object: matches.get_one::<PathBuf>("object").expect("clap requires it"),
@@ -119,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        command(["aya", "libbpf"]).debug_assert();
+        command([LoaderKind::Aya, LoaderKind::Libbpf]).debug_assert();
     }
 
     #[test]

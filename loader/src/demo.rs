@@ -73,15 +73,13 @@ fn command(job: &Job, writer: u32) -> io::Result<Command> {
     let payload = payload()?;
     let mut command = Command::new(payload.join("bin/hooklab-loader"));
     command.current_dir(payload.join("objects"));
-    command.args(["run", "--trace", "--loader", &job.loader, &job.program]);
+    command.args(["run", "--trace", "--loader", job.loader.name(), &job.program]);
     let pid = match job.filter {
         None => return Ok(command),
         Some(Filter::Writer) => writer.to_string(),
         Some(Filter::Pid(pid)) => pid.to_string(),
     };
-    // The flags of a package are named after its variables.
-    let of_package = crate::sibling::LOADERS.contains(&&*job.loader);
-    command.args([if of_package { "--pid_filter" } else { "--pid-filter" }, &pid]);
+    command.args([job.loader.filter_flag(), &pid]);
     Ok(command)
 }
 

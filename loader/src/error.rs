@@ -1,5 +1,6 @@
 //! All that can go wrong, each with a sentence that says what to do and an exit code of its own.
 
+use hooklab_types::loader::LoaderKind;
 use std::io;
 use std::path::PathBuf;
 
@@ -49,8 +50,8 @@ pub enum Error {
     NotPackage {
         /// What the user named.
         path: PathBuf,
-        /// The loader's name.
-        loader: &'static str,
+        /// The loader.
+        loader: LoaderKind,
     },
 
     /// The object has nothing to attach.
@@ -173,8 +174,8 @@ pub enum Error {
     /// The library that does the work gave up for a reason of its own.
     #[error("{what} with {loader}: {message}")]
     Library {
-        /// The loader's name.
-        loader: &'static str,
+        /// The loader.
+        loader: LoaderKind,
         /// What was being done, as in "load the object".
         what: String,
         /// What the library says, with its causes.
@@ -235,7 +236,7 @@ impl Error {
 
     /// Wraps what a library says, together with the causes that it names.
     pub(crate) fn library(
-        loader: &'static str,
+        loader: LoaderKind,
         what: impl Into<String>,
         error: &(dyn std::error::Error + 'static),
     ) -> Self {
@@ -266,7 +267,7 @@ mod tests {
     #[test]
     fn causes_are_told_once() {
         let inner = io::Error::other("the cause");
-        let error = Error::library("aya", "load `x`", &io::Error::other(inner));
+        let error = Error::library(LoaderKind::Aya, "load `x`", &io::Error::other(inner));
         assert_eq!(error.to_string(), "load `x` with aya: the cause");
     }
 }

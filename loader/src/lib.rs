@@ -36,7 +36,7 @@ pub fn main() -> ExitCode {
     if sibling::is_asked_for(std::env::args_os()) {
         return cli::exit(sibling::become_it());
     }
-    let names = loaders::ALL.iter().map(|loader| loader.name()).chain(sibling::LOADERS);
-    let matches = cli::command(names).get_matches();
+    let kinds = loaders::ALL.iter().map(|loader| loader.kind()).chain(sibling::loaders());
+    let matches = cli::command(kinds).get_matches();
     cli::exit(cli::execute(&matches, loaders::ALL))
 }

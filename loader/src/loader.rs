@@ -3,12 +3,14 @@
 use std::num::NonZeroU32;
 use std::os::fd::BorrowedFd;
 
+use hooklab_types::loader::LoaderKind;
+
 use crate::{Error, Global, Object};
 
 /// Something that brings programs into the kernel.
 pub trait Loader: Sync {
-    /// What `--loader` calls it.
-    fn name(&self) -> &'static str;
+    /// Which one it is.
+    fn kind(&self) -> LoaderKind;
 
     /// The globals that this loader is going to set by itself, besides the filter: `run` refuses those whose value
     /// no instruction reads.

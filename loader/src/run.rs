@@ -57,7 +57,7 @@ pub fn run(options: &Options<'_>) -> Result<(), Error> {
     let programs = attachment.programs().iter();
     let line = Attached {
         event: Event::Attached,
-        loader: options.loader.name().to_owned(),
+        loader: options.loader.kind(),
         object: options.object.to_string_lossy().into_owned(),
         programs: programs.map(live).collect(),
     };

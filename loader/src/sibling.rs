@@ -5,12 +5,17 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use hooklab_types::loader::LoaderKind;
+
 use crate::Error;
 
-/// The loaders that it has: both take packages, with the flags that these bring along.
-pub const LOADERS: [&str; 2] = ["eunomia", "ecli"];
 /// Its file name.
 const BINARY: &str = "hooklab-loader-eunomia";
+
+/// The loaders that it has: those that take packages, with the flags that these bring along.
+pub fn loaders() -> impl Iterator<Item = LoaderKind> {
+    LoaderKind::ALL.into_iter().filter(|kind| kind.takes_packages())
+}
 
 /// Whether these arguments ask for one of its loaders. They are not parsed: only the other binary knows the flags that a
 /// package brings along.
@@ -20,7 +25,7 @@ pub fn is_asked_for(arguments: impl IntoIterator<Item = OsString>) -> bool {
         .map(|word| word.to_string_lossy().into_owned())
         .take_while(|word| word != "--")
         .collect();
-    let is_its = |name: &str| LOADERS.contains(&name);
+    let is_its = |name: &str| loaders().any(|kind| kind.name() == name);
     let together = |word: &String| {
         let name = ["--loader=", "-l=", "-l"].iter().find_map(|option| word.strip_prefix(option));
         name.is_some_and(is_its)

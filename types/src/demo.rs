@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::loader::Attached;
+use crate::loader::{Attached, LoaderKind};
 
 /// Name of the environment variable with the [`Job`], as JSON.
 pub const JOB_VARIABLE: &str = "HOOKLAB_DEMO_JOB";
@@ -16,8 +16,8 @@ pub const DIRECTORY: &str = "shown";
 /// What the helper is to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// The loader's name.
-    pub loader: String,
+    /// Who loads.
+    pub loader: LoaderKind,
     /// The program's file name in the payload's `objects/`.
     pub program: String,
     /// What to set `pid_filter` to.

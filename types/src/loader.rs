@@ -1,14 +1,91 @@
-//! What `hooklab-loader` says on standard output, as one line of JSON.
+//! The loaders, and what `hooklab-loader` says on standard output: one line of JSON.
+
+use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+/// A loader: what brings programs into the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LoaderKind {
+    /// The crate `aya`.
+    Aya,
+    /// The C library libbpf, through the crate `libbpf-rs`.
+    Libbpf,
+    /// eunomia-bpf's engine, the crate `bpf-loader-lib`.
+    Eunomia,
+    /// eunomia-bpf's own program `ecli`, run as a process.
+    Ecli,
+}
+
+impl LoaderKind {
+    /// All loaders, in the order in which help texts and tables list them.
+    pub const ALL: [Self; 4] = [Self::Aya, Self::Libbpf, Self::Eunomia, Self::Ecli];
+
+    /// The name, as `--loader` takes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Aya => "aya",
+            Self::Libbpf => "libbpf",
+            Self::Eunomia => "eunomia",
+            Self::Ecli => "ecli",
+        }
+    }
+
+    /// Whether it takes packages and nothing else. Such a loader has a flag for each variable of a package, and is in the
+    /// binary `hooklab-loader-eunomia` beside `hooklab-loader`.
+    pub const fn takes_packages(self) -> bool {
+        matches!(self, Self::Eunomia | Self::Ecli)
+    }
+
+    /// Whether it never calls write(2) while programs are attached.
+    pub const fn is_silent(self) -> bool {
+        !matches!(self, Self::Ecli)
+    }
+
+    /// The flag that sets the global `pid_filter` with this loader.
+    pub const fn filter_flag(self) -> &'static str {
+        // The flags of a package are named after its variables.
+        if self.takes_packages() { "--pid_filter" } else { "--pid-filter" }
+    }
+}
+
+impl fmt::Display for LoaderKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A name that no loader has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownLoader(pub String);
+
+impl fmt::Display for UnknownLoader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = LoaderKind::ALL.map(LoaderKind::name).join(", ");
+        write!(f, "there is no loader `{}`: there is {names}", self.0)
+    }
+}
+
+impl std::error::Error for UnknownLoader {}
+
+impl FromStr for LoaderKind {
+    type Err = UnknownLoader;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let kind = Self::ALL.into_iter().find(|kind| kind.name() == text);
+        kind.ok_or_else(|| UnknownLoader(text.to_owned()))
+    }
+}
 
 /// The programs are live.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attached {
     /// What happened.
     pub event: Event,
-    /// Who loaded: `aya`, `libbpf`, ...
-    pub loader: String,
+    /// Who loaded.
+    pub loader: LoaderKind,
     /// The object's path, as the command line names it.
     pub object: String,
     /// The programs, in the object's order.
@@ -49,6 +126,16 @@ pub struct Cost {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_loader_s_name_is_the_same_in_json_and_on_the_command_line() {
+        for kind in LoaderKind::ALL {
+            assert_eq!(kind.name().parse(), Ok(kind));
+            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("{:?}", kind.name()));
+        }
+        let error = "x".parse::<LoaderKind>().unwrap_err().to_string();
+        assert_eq!(error, "there is no loader `x`: there is aya, libbpf, eunomia, ecli");
+    }
 
     #[test]
     fn a_line_keeps_its_form() {

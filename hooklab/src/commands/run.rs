@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use hooklab_types::demo::{self, Filter, Job, Shown};
+use hooklab_types::loader::LoaderKind;
 use hooklab_vm::TestId;
 use hooklab_vm::accel::Choice;
 use hooklab_vm::console;
@@ -16,7 +17,7 @@ use hooklab_vm::kernel::{Selector, Spec};
 use hooklab_vm::payload;
 use hooklab_vm::run::{self, Campaign, Isolation};
 
-use crate::ecli::{self, Ecli};
+use crate::ecli::Ecli;
 use crate::exit::{Exit, UsageError};
 use crate::guest_half::GuestPrograms;
 use crate::guests::{self, Guests};
@@ -69,14 +70,8 @@ pub struct Run {
     kernels: Vec<Selector>,
     /// What loads it: aya, libbpf, or for packages eunomia or ecli. Without it eunomia for a package, libbpf for an
     /// object
-    #[arg(
-        short,
-        long,
-        value_name = "NAME",
-        value_parser = ["aya", "libbpf", "eunomia", "ecli"],
-        hide_possible_values = true
-    )]
-    loader: Option<String>,
+    #[arg(short, long, value_name = "NAME")]
+    loader: Option<LoaderKind>,
     #[command(flatten)]
     ecli: EcliOptions,
     /// Set the program's `pid_filter`: to a PID, or to that of the first of the two that write
@@ -109,7 +104,7 @@ impl Run {
         let live = report::steps();
         let observer = live.as_ref();
         let ecli = match self.loader() {
-            ecli::LOADER => Some(Ecli::find(&self.ecli, observer)?.ok_or_else(Ecli::missing)?),
+            LoaderKind::Ecli => Some(Ecli::find(&self.ecli, observer)?.ok_or_else(Ecli::missing)?),
             _ => None,
         };
         setup::ensure(lab, &[Purpose::Run], &self.setup, observer)?;
@@ -141,9 +136,9 @@ impl Run {
         self.show(&specs, answers)
     }
 
-    fn loader(&self) -> &str {
+    fn loader(&self) -> LoaderKind {
         let is_package = self.program.extension().is_some_and(|extension| extension == "json");
-        self.loader.as_deref().unwrap_or(if is_package { "eunomia" } else { "libbpf" })
+        self.loader.unwrap_or(if is_package { LoaderKind::Eunomia } else { LoaderKind::Libbpf })
     }
 
     fn program_name(&self) -> Result<String> {
@@ -170,7 +165,7 @@ impl Run {
     }
 
     fn environment(&self, name: &str) -> Result<Vec<(String, String)>> {
-        let (loader, program) = (self.loader().to_owned(), name.to_owned());
+        let (loader, program) = (self.loader(), name.to_owned());
         let job = serde_json::to_string(&Job { loader, program, filter: self.pid_filter })?;
         Ok(vec![(demo::JOB_VARIABLE.to_owned(), job), Ecli::environment()])
     }
@@ -205,7 +200,7 @@ impl Run {
 }
 
 /// Prints one kernel's answer; says whether the program ran.
-fn print(release: &str, loader: &str, shown: &Shown) -> bool {
+fn print(release: &str, loader: LoaderKind, shown: &Shown) -> bool {
     match &shown.attached {
         Some(attached) => {
             let places: Vec<String> = attached

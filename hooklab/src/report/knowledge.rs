@@ -47,7 +47,7 @@ fn facts(summary: &Summary, style: TableStyle) -> Table {
 
 /// Loaders and programs down, kernels across; nothing if nothing was loaded.
 fn loads(summary: &Summary, style: TableStyle) -> Option<Table> {
-    let key = |load: &Load| [load.object.clone(), load.program.clone(), load.loader.clone()];
+    let key = |load: &Load| [load.object.clone(), load.program.clone(), load.loader.to_string()];
     let of =
         |kernel: &Kernel| -> Vec<Load> { kernel.tests.iter().flat_map(|cell| cell.loads.clone()).collect() };
     let by_kernel: Vec<Vec<Load>> = summary.kernels.iter().map(of).collect();
@@ -57,8 +57,9 @@ fn loads(summary: &Summary, style: TableStyle) -> Option<Table> {
     }
     for ([object, program, loader], cells) in &mut rows {
         for loads in &by_kernel {
-            let same =
-                |load: &&Load| load.object == *object && load.program == *program && load.loader == *loader;
+            let same = |load: &&Load| {
+                load.object == *object && load.program == *program && load.loader.name() == *loader
+            };
             cells.push(cost(&loads.iter().filter(same).collect::<Vec<_>>()));
         }
     }

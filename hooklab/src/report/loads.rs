@@ -1,6 +1,6 @@
 //! What tests loaded into the kernel, as their helper notes it in files that come back from the guest.
 
-use hooklab_types::loader::{Attached, Program};
+use hooklab_types::loader::{Attached, LoaderKind, Program};
 use serde::{Deserialize, Serialize};
 
 /// Where tests put these files, below the directory that is collected (`tests/guest/support/loads.rs`).
@@ -14,8 +14,8 @@ const PROGRAMS: usize = 64;
 /// A program that a test had loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
-    /// What loaded it: `aya`, `libbpf`, ...
-    pub loader: String,
+    /// What loaded it.
+    pub loader: LoaderKind,
     /// The object it is from.
     pub object: String,
     /// The function.
@@ -32,11 +32,11 @@ pub fn read(path: &str, content: &str) -> Vec<Load> {
         return Vec::new();
     }
     let lines = content.lines().filter_map(|line| serde_json::from_str::<Attached>(line).ok());
-    let lines = lines.filter(|line| is_name(&line.loader) && is_name(&line.object));
+    let lines = lines.filter(|line| is_name(&line.object));
     let loads = lines.flat_map(|Attached { loader, object, programs, .. }| {
         let programs = programs.into_iter().filter(|program| is_name(&program.name)).take(PROGRAMS);
         programs.map(move |Program { name, cost, .. }| Load {
-            loader: loader.clone(),
+            loader,
             object: object.clone(),
             program: name,
             verified_instructions: cost.verified_instructions,

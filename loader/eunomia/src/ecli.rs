@@ -1,5 +1,6 @@
 //! The upstream program `ecli` behind the trait of all loaders.
 
+use hooklab_types::loader::LoaderKind;
 use std::env;
 use std::ffi::OsString;
 use std::io;
@@ -16,7 +17,7 @@ use crate::flags::Values;
 use crate::query::{self, Attached};
 
 /// What `--loader` calls it.
-pub(crate) const NAME: &str = "ecli";
+pub(crate) const KIND: LoaderKind = LoaderKind::Ecli;
 /// The variable that names the program.
 const VARIABLE: &str = "HOOKLAB_ECLI";
 /// What it is called on PATH: by upstream, and by `cargo install`.
@@ -36,15 +37,15 @@ impl EcliLoader {
     fn flags(&self, job: &Job<'_>) -> Result<Vec<OsString>, Error> {
         let mut flags = self.values.words.clone();
         if let Some((global, pid)) = job.filter {
-            flags.extend([self.values.flag_of(global, NAME)?.into(), pid.to_string().into()]);
+            flags.extend([self.values.flag_of(global, KIND)?.into(), pid.to_string().into()]);
         }
         Ok(flags)
     }
 }
 
 impl Loader for EcliLoader {
-    fn name(&self) -> &'static str {
-        NAME
+    fn kind(&self) -> LoaderKind {
+        KIND
     }
 
     fn sets(&self) -> &[Setting] {
@@ -92,7 +93,7 @@ fn claim(attached: &mut Vec<Attached>, program: &Program) -> Result<AttachedProg
     let Program { name, attach_point } = program;
     let AttachPoint::Tracepoint { name: event, .. } = attach_point;
     let at = attached.iter().position(|attached| attached.is(name, event)).ok_or_else(|| Error::Library {
-        loader: NAME,
+        loader: KIND,
         what: format!("attach `{name}`"),
         message: format!("it says that it runs, and the kernel has none of its programs at `{attach_point}`"),
     })?;
@@ -140,7 +141,7 @@ fn ended(what: String, status: ExitStatus, said: &str) -> Error {
 fn failed(what: String, why: &str, said: &str) -> Error {
     let said = said.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("INFO "));
     let message = [why].into_iter().chain(said).collect::<Vec<_>>().join("; ");
-    Error::Library { loader: NAME, what, message }
+    Error::Library { loader: KIND, what, message }
 }
 
 fn not_heard(source: io::Error) -> Error {

@@ -1,5 +1,6 @@
 //! eunomia's engine behind the trait of all loaders.
 
+use hooklab_types::loader::LoaderKind;
 use std::fs;
 use std::io;
 use std::num::NonZeroU32;
@@ -13,7 +14,7 @@ use hooklab_loader::{AttachedProgram, Attachment, Error, Global, Job, Loader, Pr
 use crate::flags::{Values, not_listed};
 
 /// What `--loader` calls it.
-pub(crate) const NAME: &str = "eunomia";
+pub(crate) const KIND: LoaderKind = LoaderKind::Eunomia;
 
 /// Loads with the crate `bpf-loader-lib`.
 pub(crate) struct Eunomia {
@@ -27,8 +28,8 @@ impl Eunomia {
 }
 
 impl Loader for Eunomia {
-    fn name(&self) -> &'static str {
-        NAME
+    fn kind(&self) -> LoaderKind {
+        KIND
     }
 
     fn sets(&self) -> &[Setting] {
@@ -51,7 +52,7 @@ impl Loader for Eunomia {
         let failed = |what: &str, error: &anyhow::Error| {
             let messages = messages::take();
             verifier_log(&messages).unwrap_or_else(|| Error::Library {
-                loader: NAME,
+                loader: KIND,
                 what: format!("{what} `{}`", job.object.path().display()),
                 message: one_line(&format!("{error:#}"), &messages),
             })
@@ -71,7 +72,7 @@ fn set_filter(package: &mut ComposedObject, global: &Global, pid: NonZeroU32) ->
     let mut variables =
         package.meta.bpf_skel.data_sections.iter_mut().flat_map(|section| &mut section.variables);
     let variable = variables.find(|variable| variable.name == global.name);
-    variable.ok_or_else(|| not_listed(global, NAME))?.value = Some(pid.get().into());
+    variable.ok_or_else(|| not_listed(global, KIND))?.value = Some(pid.get().into());
     Ok(())
 }
 

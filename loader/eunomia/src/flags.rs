@@ -1,5 +1,6 @@
 //! The flags of a package: one for each variable of its data sections, as `ecli` gives them.
 
+use hooklab_types::loader::LoaderKind;
 use std::collections::HashSet;
 use std::ffi::OsString;
 
@@ -40,7 +41,7 @@ impl Flags {
     /// # Errors
     ///
     /// [`Error::NotPackage`] if the object came alone; [`Error::Library`] if the engine does not take it.
-    pub(crate) fn of(object: &Object, loader: &'static str) -> Result<Self, Error> {
+    pub(crate) fn of(object: &Object, loader: LoaderKind) -> Result<Self, Error> {
         let not_package = || Error::NotPackage { path: object.path().to_owned(), loader };
         let text = object.package().ok_or_else(not_package)?;
         let refuse = |message: String| Error::Library {
@@ -100,7 +101,7 @@ impl Values {
     /// # Errors
     ///
     /// [`Error::Library`] if the package does not list it; `loader` is for the message.
-    pub(crate) fn flag_of(&self, global: &Global, loader: &'static str) -> Result<String, Error> {
+    pub(crate) fn flag_of(&self, global: &Global, loader: LoaderKind) -> Result<String, Error> {
         let mut variables = variables(&self.package);
         match variables.find(|(_, variable)| variable.name == global.name) {
             Some((_, variable)) => Ok(format!("--{}", flag(variable))),
@@ -116,7 +117,7 @@ impl Values {
 }
 
 /// A variable that cannot be set, since the package does not describe it.
-pub(crate) fn not_listed(global: &Global, loader: &'static str) -> Error {
+pub(crate) fn not_listed(global: &Global, loader: LoaderKind) -> Error {
     Error::Library {
         loader,
         what: format!("set `{}`", global.name),

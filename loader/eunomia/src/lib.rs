@@ -31,7 +31,7 @@ What follows the package, with `--` before it or not, sets variables of the prog
 /// Reads the command line, runs, and turns an error into a message and an exit code.
 pub fn main() -> ExitCode {
     let mut command = command();
-    let flags = |path: PathBuf| Flags::of(&Object::read(&path).ok()?, engine::NAME).ok();
+    let flags = |path: PathBuf| Flags::of(&Object::read(&path).ok()?, engine::KIND).ok();
     if let Some(flags) = package(&command).and_then(flags) {
         let help = format!("{}\n{EXIT_CODES}", flags.help());
         command = command.mut_subcommand("run", |run| run.after_help(help.clone()).after_long_help(help));
@@ -52,7 +52,7 @@ fn command() -> Command {
         .allow_hyphen_values(true)
         .value_parser(ValueParser::os_string())
         .help(ABOUT_FLAGS);
-    cli::command([engine::NAME, ecli::NAME]).mut_subcommand("run", |run| run.arg(flags))
+    cli::command([engine::KIND, ecli::KIND]).mut_subcommand("run", |run| run.arg(flags))
 }
 
 /// The package that the arguments name, right or wrong as they may be otherwise.
@@ -74,13 +74,12 @@ fn loader(command: &mut Command, matches: &ArgMatches) -> Result<Box<dyn Loader>
     };
     let path: &PathBuf = matches.get_one("object").expect("clap requires it");
     let words: Vec<OsString> = matches.get_many("flags").unwrap_or_default().cloned().collect();
-    let is_ecli = matches.get_one::<String>("loader").is_some_and(|name| name == ecli::NAME);
-    let name = if is_ecli { ecli::NAME } else { engine::NAME };
-    let flags = Flags::of(&Object::read(path)?, name)?;
+    let kind = cli::loader(matches);
+    let flags = Flags::of(&Object::read(path)?, kind)?;
     let values = flags.parse(words).unwrap_or_else(|error| error.exit());
     if values.names_filter() && matches.contains_id("pid-filter") {
         let message = "the flag --pid_filter of the package and --pid-filter cannot be used together";
         command.error(ErrorKind::ArgumentConflict, message).exit();
     }
-    Ok(if is_ecli { Box::new(EcliLoader::new(values)) } else { Box::new(Eunomia::new(values)) })
+    Ok(if kind == ecli::KIND { Box::new(EcliLoader::new(values)) } else { Box::new(Eunomia::new(values)) })
 }

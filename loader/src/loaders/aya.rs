@@ -2,19 +2,20 @@
 
 use aya::programs::{ProgramError, TracePoint};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use hooklab_types::loader::LoaderKind;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::{AttachPoint, AttachedProgram, Attachment, Error, Job, Loader, Program};
 
-const NAME: &str = "aya";
+const KIND: LoaderKind = LoaderKind::Aya;
 
 /// Loads with the crate `aya`.
 #[derive(Debug)]
 pub(super) struct Aya;
 
 impl Loader for Aya {
-    fn name(&self) -> &'static str {
-        NAME
+    fn kind(&self) -> LoaderKind {
+        KIND
     }
 
     fn attach(&self, job: &Job<'_>) -> Result<Box<dyn Attachment>, Error> {
@@ -39,7 +40,7 @@ fn load(job: &Job<'_>) -> Result<Ebpf, Error> {
         loader.override_global(name, &bytes[..], true);
     }
     let what = || format!("load `{}`", job.object.path().display());
-    loader.load(job.object.bytes()).map_err(|error| Error::library(NAME, what(), &error))
+    loader.load(job.object.bytes()).map_err(|error| Error::library(KIND, what(), &error))
 }
 
 /// A loader that does not know the kernel's types, which only CO-RE relocations need.
@@ -69,10 +70,10 @@ fn attach(ebpf: &mut Ebpf, program: &Program) -> Result<AttachedProgram, Error> 
         .program_mut(name)
         .ok_or(ProgramError::UnexpectedProgramType)
         .and_then(TryInto::try_into)
-        .map_err(|error| Error::library(NAME, what("find"), &error))?;
+        .map_err(|error| Error::library(KIND, what("find"), &error))?;
     tracepoint.load().map_err(|error| load_error(name, error))?;
-    tracepoint.attach(category, event).map_err(|error| Error::library(NAME, what("attach"), &error))?;
-    let info = tracepoint.info().map_err(|error| Error::library(NAME, what("ask for the id of"), &error))?;
+    tracepoint.attach(category, event).map_err(|error| Error::library(KIND, what("attach"), &error))?;
+    let info = tracepoint.info().map_err(|error| Error::library(KIND, what("ask for the id of"), &error))?;
     Ok(AttachedProgram { name: name.clone(), attach: attach_point.to_string(), id: info.id() })
 }
 
@@ -82,7 +83,7 @@ fn load_error(program: &str, error: ProgramError) -> Error {
         ProgramError::LoadError { verifier_log, .. } if !verifier_log.to_string().trim().is_empty() => {
             Error::Rejected { program: program.to_owned(), log: verifier_log.to_string() }
         }
-        error => Error::library(NAME, format!("load `{program}`"), &error),
+        error => Error::library(KIND, format!("load `{program}`"), &error),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The loader of the crate `libbpf-rs`: the kernel's own C library behind a Rust interface.
 
+use hooklab_types::loader::LoaderKind;
 use std::os::fd::AsFd as _;
 
 use libbpf_rs::{Link, MapType, Object, ObjectBuilder, OpenObject, TracepointCategory};
@@ -7,15 +8,15 @@ use libbpf_rs::{Link, MapType, Object, ObjectBuilder, OpenObject, TracepointCate
 use super::libbpf_messages::{self as messages, one_line, verifier_log};
 use crate::{AttachPoint, AttachedProgram, Attachment, Error, Global, Job, Loader, Program};
 
-const NAME: &str = "libbpf";
+const KIND: LoaderKind = LoaderKind::Libbpf;
 
 /// Loads with the crate `libbpf-rs`.
 #[derive(Debug)]
 pub(super) struct Libbpf;
 
 impl Loader for Libbpf {
-    fn name(&self) -> &'static str {
-        NAME
+    fn kind(&self) -> LoaderKind {
+        KIND
     }
 
     fn attach(&self, job: &Job<'_>) -> Result<Box<dyn Attachment>, Error> {
@@ -38,7 +39,7 @@ fn open(job: &Job<'_>) -> Result<OpenObject, Error> {
         .map_err(|error| library_error(format!("open `{}`", path.display()), &error))?;
     if let Some((global, pid)) = job.filter {
         set_global(&mut object, global, &pid.get().to_ne_bytes()).ok_or_else(|| Error::Library {
-            loader: NAME,
+            loader: KIND,
             what: format!("set `{}`", global.name),
             message: format!("there is no map for its section {}", global.section),
         })?;
@@ -65,7 +66,7 @@ fn load(object: OpenObject, job: &Job<'_>) -> Result<Object, Error> {
         let messages = messages::take();
         verifier_log(&messages).unwrap_or_else(|| {
             let what = format!("load `{}`", job.object.path().display());
-            Error::Library { loader: NAME, what, message: one_line(&format!("{error:#}"), &messages) }
+            Error::Library { loader: KIND, what, message: one_line(&format!("{error:#}"), &messages) }
         })
     })
 }
@@ -76,7 +77,7 @@ fn attach(object: &Object, program: &Program) -> Result<(Link, AttachedProgram),
     let AttachPoint::Tracepoint { category, name: event } = attach_point;
     let loaded =
         object.progs_mut().find(|loaded| loaded.name() == name.as_str()).ok_or_else(|| Error::Library {
-            loader: NAME,
+            loader: KIND,
             what: format!("find `{name}`"),
             message: "libbpf does not see it".to_owned(),
         })?;
@@ -108,5 +109,5 @@ impl Attachment for LibbpfAttachment {
 
 fn library_error(what: String, error: &libbpf_rs::Error) -> Error {
     // The alternate form gives the causes as well.
-    Error::Library { loader: NAME, what, message: one_line(&format!("{error:#}"), &messages::take()) }
+    Error::Library { loader: KIND, what, message: one_line(&format!("{error:#}"), &messages::take()) }
 }

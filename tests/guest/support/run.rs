@@ -58,20 +58,19 @@ impl<'a> Run<'a> {
     pub(crate) fn file(&self) -> String {
         let ending = match self.object.ends_with(PACKAGE) {
             true => "",
-            false if self.takes_packages_only() => PACKAGE,
+            false if self.kind().takes_packages() => PACKAGE,
             false => ".bpf.o",
         };
         format!("{}{ending}", self.object)
     }
 
-    /// Such a loader has a flag for each variable of a package.
-    fn takes_packages_only(&self) -> bool {
-        matches!(self.loader, "eunomia" | "ecli")
+    fn kind(&self) -> loader::LoaderKind {
+        self.loader.parse().expect("a case names a loader that there is")
     }
 
     /// Whether the loader keeps from calling write(2) while programs are attached, as all of ours do.
     pub(crate) fn is_silent(&self) -> bool {
-        self.loader != "ecli"
+        self.kind().is_silent()
     }
 
     /// Objects are named relative to the working folder, so that messages do not depend on where the payload is.
@@ -83,7 +82,7 @@ impl<'a> Run<'a> {
         }
         let filter = |flag: &str| self.filter.map(|pid| [flag.to_owned(), pid.to_string()]);
         // What comes after a package are flags of its own.
-        match self.takes_packages_only() && !self.common_flag {
+        match self.kind().takes_packages() && !self.common_flag {
             true => command.arg(self.file()).args(filter("--pid_filter").into_iter().flatten()),
             false => command.args(filter("--pid-filter").into_iter().flatten()).arg(self.file()),
         };
@@ -124,7 +123,7 @@ pub(crate) fn refusal_of(command: Command) -> String {
 /// Reads the line that says that the programs are live.
 fn attached_programs(line: &str, name: &str) -> Vec<Program> {
     let attached: loader::Attached = serde_json::from_str(line).expect("the loader prints one line of JSON");
-    assert_eq!(attached.loader, name, "{line}");
+    assert_eq!(attached.loader.name(), name, "{line}");
     assert!(attached.programs.iter().all(|program| program.id > 0), "{line}");
     attached
         .programs

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Args;
 use hooklab::campaign::{RunOptions, Work, conclude};
-use hooklab::ecli::{self, Ecli};
+use hooklab::ecli::Ecli;
 use hooklab::exit::{Exit, UsageError};
 use hooklab::guest_half::EUNOMIA;
 use hooklab::guests::Guests;
@@ -17,6 +17,7 @@ use hooklab::options::EcliOptions;
 use hooklab::report::summary::Summary;
 use hooklab::setup::{self, Purpose};
 use hooklab::{out, report};
+use hooklab_types::loader::LoaderKind;
 use hooklab_vm::binary;
 use hooklab_vm::event::Observer;
 use hooklab_vm::kernel::Spec;
@@ -74,7 +75,7 @@ impl VmTest {
         let live = report::live(true, self.naming());
         let observer = live.as_ref();
         let ecli = Ecli::find(&self.ecli, observer)?;
-        if ecli.is_none() && self.loaders.iter().any(|loader| loader == ecli::LOADER) {
+        if ecli.is_none() && self.loaders.iter().any(|loader| loader == LoaderKind::Ecli.name()) {
             return Err(Ecli::missing().into());
         }
         let mut artifacts = self.prepare(checkout, lab, &specs, observer)?;
@@ -87,10 +88,10 @@ impl VmTest {
         let agent = artifacts.guest.agent.clone();
         let guests = Guests::ready(lab, &kernels, &specs, self.run.accel, &agent, observer)?;
         // Both are large: where no test needs them, no guest gets them.
-        if !tests.need(&["eunomia", ecli::LOADER]) {
+        if !tests.need(&[LoaderKind::Eunomia.name(), LoaderKind::Ecli.name()]) {
             artifacts.leave_out(EUNOMIA);
         }
-        let ecli = ecli.filter(|_| tests.loaders().iter().any(|loader| loader == ecli::LOADER));
+        let ecli = ecli.filter(|_| tests.loaders().iter().any(|loader| loader == LoaderKind::Ecli.name()));
         let work = Work {
             payload: build::pack(checkout, &artifacts, ecli.as_ref())?,
             tests: tests.tests.iter().map(|test| (selection::id(test), test.ignored)).collect(),
@@ -152,7 +153,7 @@ impl VmTest {
         })?;
         let mut tests = Selection::new(all, self.naming());
         if !has_ecli {
-            tests.leave_out(ecli::LOADER);
+            tests.leave_out(LoaderKind::Ecli.name());
         }
         let known = tests.loaders();
         if let Some(unknown) = self.loaders.iter().find(|loader| !known.contains(loader)) {
