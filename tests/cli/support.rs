@@ -1,13 +1,24 @@
 //! What the tests of the command line have in common.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use assert_cmd::Command;
 use tempfile::TempDir;
 
-/// The checkout.
+/// The checkout that is tested, which may be another than the one that this was compiled in.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let package = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap());
+        package.parent().unwrap().to_owned()
+    });
+    &ROOT
+}
+
+/// The cargo that runs this.
+pub(crate) fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap()
 }
 
 /// `cargo xtask` with these words, with a cache and a temporary folder of its own.
@@ -27,7 +38,7 @@ impl Xtask {
     fn with_cache(words: &[&str], scratch: TempDir, cache: Option<&Path>) -> Self {
         let temporary = scratch.path().join("tmp");
         std::fs::create_dir(&temporary).unwrap();
-        let mut command = Command::new(env!("CARGO"));
+        let mut command = Command::new(cargo());
         command.arg("xtask").args(words).current_dir(root()).env("TMPDIR", temporary).env("NO_COLOR", "1");
         // Not the terminal of whoever runs the tests: help is wrapped to its width.
         command.env_remove("HOOKLAB_MIRROR").env_remove("CI").write_stdin("");
@@ -89,7 +100,7 @@ pub(crate) mod lab {
     use std::process::Stdio;
     use std::sync::OnceLock;
 
-    use super::{Xtask, root};
+    use super::{Xtask, cargo, root};
 
     impl Xtask {
         /// With the cache that the user has.
@@ -150,7 +161,7 @@ pub(crate) mod lab {
 
     /// The same, as a process to talk to while it runs.
     pub(crate) fn spawn(words: &[&str], temporary: &Path) -> std::process::Child {
-        std::process::Command::new(env!("CARGO"))
+        std::process::Command::new(cargo())
             .arg("xtask")
             .args(words)
             .current_dir(root())

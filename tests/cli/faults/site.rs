@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::lab::{machines, processes, share_cache, users_cache};
-use crate::support::root;
+use crate::support::{cargo, root};
 
 /// A test that each loader has, with the program that they all take as it is.
 pub(super) const ONE: [&str; 2] = ["filter::one_pid [aya minimal-c]", "filter::one_pid [libbpf minimal-c]"];
@@ -79,7 +79,7 @@ impl Site {
 
     /// `cargo xtask` with these words.
     pub(super) fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO"));
+        let mut command = Command::new(cargo());
         command.arg("xtask").args(words).current_dir(root()).env("TMPDIR", self.path("tmp"));
         command.env("NO_COLOR", "1").env("HOOKLAB_ECLI", "none");
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
