@@ -100,6 +100,9 @@ pub(crate) mod lab {
     use std::process::Stdio;
     use std::sync::OnceLock;
 
+    use serde::Deserialize;
+    use sha2::{Digest, Sha256};
+
     use super::{Xtask, cargo, root};
 
     impl Xtask {
@@ -122,6 +125,40 @@ pub(crate) mod lab {
                 symlink(entry.path(), with.join(entry.file_name())).unwrap();
             }
         }
+    }
+
+    /// The directory in the user's cache of the kernel that the lock of this checkout names for a spec, whatever else is
+    /// there.
+    pub(crate) fn locked_kernel(spec: &str) -> PathBuf {
+        Xtask::with_kernels(&["kernels", "fetch", spec]).ends_with(0);
+        let lock: Lock =
+            toml::from_str(&fs::read_to_string(root().join("vm/kernels.lock")).unwrap()).unwrap();
+        let pin = lock.kernel.iter().find(|pin| pin.spec == spec).unwrap();
+        // As the lab names it: by the release and its packages' hashes.
+        let mut hash = Sha256::new();
+        pin.package.iter().for_each(|package| hash.update(&package.sha256));
+        let hash: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let directory = users_cache().join(format!("kernels/{}-{hash}", pin.release));
+        assert!(directory.join("kernel.json").exists(), "there is no {}", directory.display());
+        directory
+    }
+
+    /// `vm/kernels.lock`, as far as it is needed here.
+    #[derive(Deserialize)]
+    struct Lock {
+        kernel: Vec<Pin>,
+    }
+
+    #[derive(Deserialize)]
+    struct Pin {
+        spec: String,
+        release: String,
+        package: Vec<Package>,
+    }
+
+    #[derive(Deserialize)]
+    struct Package {
+        sha256: String,
     }
 
     /// The folders in `/proc` of the processes of runs with this temporary folder.

@@ -8,9 +8,9 @@ use std::process::Command;
 use nix::unistd::Uid;
 
 use super::around::behind;
-use super::site::{ONE, Ran, Site, users_kernel};
+use super::site::{ONE, Ran, Site};
 use crate::gate::{Met, needs};
-use crate::support::lab::users_cache;
+use crate::support::lab::{locked_kernel, users_cache};
 use crate::support::root;
 
 /// A user who owns nothing, by number: Debian's `nobody`.
@@ -95,9 +95,9 @@ fn another_users_cache_is_read_and_not_pruned() {
     let kernels = theirs.path().join("kernels");
     fs::create_dir(&kernels).unwrap();
     fs::set_permissions(theirs.path(), Permissions::from_mode(0o755)).unwrap();
-    let pinned = users_kernel("6.12");
+    let pinned = locked_kernel("6.12");
     for name in [pinned.file_name().unwrap().to_str().unwrap(), "a-kernel-that-is-not-pinned"] {
-        let copied = Command::new("cp").arg("-r").arg(&pinned).arg(kernels.join(name)).status();
+        let copied = Command::new("cp").arg("-rL").arg(&pinned).arg(kernels.join(name)).status();
         assert!(copied.unwrap().success());
     }
     let ran = by_another(two_users, theirs.path(), &["kernels", "fetch", "6.12"]);

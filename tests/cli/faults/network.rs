@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use flate2::read::GzDecoder;
 
 use super::around::folder;
-use super::site::{ONE, Ran, Site, users_kernel};
+use super::site::{ONE, Ran, Site};
 use crate::gate::{Met, needs};
 use crate::needs::security_archive;
+use crate::support::lab::locked_kernel;
 use crate::support::root;
 
 /// What Debian had signed of the suite experimental on 30 October 2026, to be believed until 6 November 2026: the file
@@ -111,7 +112,7 @@ fn a_package_that_is_not_what_the_lock_says_is_neither_unpacked_nor_kept() {
 #[test]
 fn a_kernel_that_cannot_be_had_stops_no_other() {
     let (site, kernels) = site();
-    let cached = users_kernel("6.12");
+    let cached = locked_kernel("6.12");
     symlink(&cached, kernels.join(cached.file_name().unwrap())).unwrap();
     // Nobody is there.
     let words = ["-k", "6.12", "-k", "7.0", "--mirror", "http://127.0.0.1:9/debian", ONE[0], ONE[1]];

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::lab::{machines, processes, share_cache, users_cache};
+use crate::support::lab::{machines, processes, share_cache};
 use crate::support::{cargo, root};
 
 /// A test that each loader has, with the program that they all take as it is.
@@ -172,14 +172,6 @@ impl Site {
         // One that is just ending has no command line any more.
         lines.filter(|line| !line.is_empty()).collect()
     }
-}
-
-/// The folder of the user's cache with the kernel of a series.
-pub(super) fn users_kernel(series: &str) -> PathBuf {
-    let entries = fs::read_dir(users_cache().join("kernels")).unwrap().flatten().map(|entry| entry.path());
-    let of_series =
-        |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(&format!("{series}."));
-    entries.filter(of_series).max().expect("this kernel has run before")
 }
 
 /// The console of the machine that runs 6.12.
