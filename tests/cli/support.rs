@@ -62,11 +62,30 @@ impl Xtask {
         let tidy = |bytes: &[u8]| {
             let text = String::from_utf8(bytes.to_vec()).unwrap();
             let text = text.replace(&self.scratch.path().display().to_string(), "[scratch]");
-            text.replace(&root().display().to_string(), "[root]")
+            let root = root().to_str().unwrap();
+            let rest = |at: usize, end: usize| text[at..end].to_owned();
+            let begins = paths(&text, root);
+            let mut tidy = rest(0, begins.first().copied().unwrap_or(text.len()));
+            for (number, at) in begins.iter().enumerate() {
+                let end = begins.get(number + 1).copied().unwrap_or(text.len());
+                tidy += &format!("[root]{}", rest(at + root.len(), end));
+            }
+            tidy
         };
         let output = assert.get_output();
         Output { stdout: tidy(&output.stdout), stderr: tidy(&output.stderr) }
     }
+}
+
+/// Where a text names this absolute path or something below it. A path that merely has the same names in it, as
+/// `library/core/src/lib.rs` has those of `/src`, is another one.
+pub(crate) fn paths(text: &str, path: &str) -> Vec<usize> {
+    let is_of_a_name = |character: char| character.is_alphanumeric() || "_-.+~".contains(character);
+    let names = text.match_indices(path).map(|(at, _)| at).filter(|at| {
+        let continues = text[..*at].ends_with(|before| is_of_a_name(before) || before == '/');
+        !continues && !text[at + path.len()..].starts_with(is_of_a_name)
+    });
+    names.collect()
 }
 
 /// What a command printed.
