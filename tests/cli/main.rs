@@ -7,11 +7,18 @@
 mod confinement;
 #[cfg(feature = "lab")]
 mod faults;
+#[cfg_attr(
+    not(feature = "lab"),
+    expect(dead_code, unused_imports, unused_macros, reason = "the tests that need something boot guests")
+)]
+mod gate;
 mod kernels;
 #[cfg(feature = "lab")]
 mod knowledge;
 #[cfg(feature = "lab")]
 mod leaks;
+#[path = "../needs.rs"]
+mod needs;
 #[cfg(feature = "lab")]
 mod package;
 #[cfg(feature = "lab")]

@@ -1,11 +1,10 @@
 //! Whole runs, with guests.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::support::lab::{read, specimens, users_cache};
-use crate::support::{Xtask, path_without, root};
+use crate::support::lab::{locked_kernel, read, specimens};
+use crate::support::{Xtask, path_without, paths, root};
 
 /// A test that each loader has, with the program that they all take as it is.
 const ONE: [&str; 2] = ["filter::one_pid [aya minimal-c]", "filter::one_pid [libbpf minimal-c]"];
@@ -62,7 +61,7 @@ fn the_reports_say_what_ran() {
 fn a_kernel_that_never_comes_up_is_an_error_of_the_lab_within_its_time_limit() {
     let scratch = tempfile::tempdir().unwrap();
     let image = scratch.path().join("vmlinuz");
-    let whole = fs::read(cached_image()).unwrap();
+    let whole = fs::read(locked_kernel("6.12").join("vmlinuz")).unwrap();
     fs::write(&image, &whole[..whole.len() / 2]).unwrap();
     let words =
         ["vm-test", "-k", image.to_str().unwrap(), ONE[0], ONE[1], "--accel", "tcg", "--boot-timeout", "20"];
@@ -137,8 +136,19 @@ fn objects_hold_no_path_of_this_machine() {
         let bytes = fs::read(root().join(object)).unwrap();
         let text = String::from_utf8_lossy(&bytes);
         for folder in [root(), &home] {
-            assert!(!text.contains(folder.to_str().unwrap()), "{object} names {}", folder.display());
+            let folder = folder.to_str().unwrap();
+            assert!(paths(&text, folder).is_empty(), "{object} names {folder}");
         }
+    }
+}
+
+#[test]
+fn a_path_is_told_from_one_that_ends_like_it() {
+    for text in ["/src", "\0/src/ebpf/minimal.rs", "-I=/src\0", "x/src:/src/lib.rs"] {
+        assert_eq!(paths(text, "/src").len(), 1, "{text}");
+    }
+    for text in ["library/core/src/ptr/mod.rs", "./src/minimal.rs", "/srcs/lib.rs", "../src", "//src"] {
+        assert!(paths(text, "/src").is_empty(), "{text}");
     }
 }
 
@@ -163,11 +173,4 @@ fn programs_in_one_language_can_be_chosen() {
     let (c, rust) = (list("c"), list("rust"));
     assert!(rust.lines().count() >= 20 && rust.lines().all(|line| line.contains("-rust]")), "{rust}");
     assert!(c.lines().count() >= 40 && !c.contains("-rust]"), "{c}");
-}
-
-/// The image that the lab has of 6.12.
-fn cached_image() -> PathBuf {
-    let folders = fs::read_dir(users_cache().join("kernels")).unwrap().flatten();
-    let mut images = folders.map(|folder| folder.path().join("vmlinuz"));
-    images.find(|image| image.exists() && image.display().to_string().contains("/6.12.")).unwrap()
 }

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::gate::needs;
+use crate::needs::unshare;
 use crate::support::lab::{machines, share_cache};
-use crate::support::root;
+use crate::support::{cargo, root};
 
 /// A test that each loader has.
 const ONE: &str = "filter::one_pid";
@@ -60,7 +62,7 @@ impl Cache {
 
     /// The same, with its report in another place.
     fn command_to(&self, words: &[&str], json: &Path) -> Command {
-        let mut command = Command::new(env!("CARGO"));
+        let mut command = Command::new(cargo());
         command.args(["xtask", "vm-test", "-k", "6.12", ONE]).args(words).arg("--json").arg(json);
         command.current_dir(root()).env("HOOKLAB_CACHE", self.folder.path()).env("NO_COLOR", "1");
         command.env("TMPDIR", self.folder.path().join("tmp"));
@@ -197,29 +199,20 @@ fn two_runs_at_once_boot_once() {
 
 #[test]
 fn a_full_disk_costs_a_warning() {
+    needs!(Mounts);
     let cache = Cache::new();
     // In a mount namespace of its own, whose disk has room for half a machine.
     let small = format!("mount -t tmpfs -o size=40m none {} && exec \"$@\"", cache.machines().display());
-    let alone = if nix::unistd::Uid::effective().is_root() { "--mount" } else { "--map-root-user" };
     let inside = |words: &[&str]| {
         let plain = cache.command(words);
-        let mut command = Command::new("unshare");
-        command
-            .args([alone, "--mount", "sh", "-c", &small, "sh"])
-            .arg(plain.get_program())
-            .args(plain.get_args());
+        let mut command = unshare(&small);
+        command.arg(plain.get_program()).args(plain.get_args());
         command.current_dir(root()).stdin(Stdio::null());
         for (name, value) in plain.get_envs() {
             command.env(name, value.unwrap_or_default());
         }
         command
     };
-    let possible =
-        Command::new("unshare").args([alone, "--mount", "sh", "-c", &small, "sh", "true"]).output();
-    if !possible.is_ok_and(|output| output.status.success()) {
-        eprintln!("not run: this user may not mount anything, even in a namespace of its own");
-        return;
-    }
     let done = Done::of(inside(&[]), &cache.json());
     assert!(done.stderr.contains("failed to save the machine of 6.12"), "{}", done.stderr);
     assert_eq!(done.starts(), ["boot"]);

@@ -1,13 +1,24 @@
 //! What the tests of the command line have in common.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use assert_cmd::Command;
 use tempfile::TempDir;
 
-/// The checkout.
+/// The checkout that is tested, which may be another than the one that this was compiled in.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let package = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap());
+        package.parent().unwrap().to_owned()
+    });
+    &ROOT
+}
+
+/// The cargo that runs this.
+pub(crate) fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap()
 }
 
 /// `cargo xtask` with these words, with a cache and a temporary folder of its own.
@@ -27,7 +38,7 @@ impl Xtask {
     fn with_cache(words: &[&str], scratch: TempDir, cache: Option<&Path>) -> Self {
         let temporary = scratch.path().join("tmp");
         std::fs::create_dir(&temporary).unwrap();
-        let mut command = Command::new(env!("CARGO"));
+        let mut command = Command::new(cargo());
         command.arg("xtask").args(words).current_dir(root()).env("TMPDIR", temporary).env("NO_COLOR", "1");
         // Not the terminal of whoever runs the tests: help is wrapped to its width.
         command.env_remove("HOOKLAB_MIRROR").env_remove("CI").write_stdin("");
@@ -51,11 +62,30 @@ impl Xtask {
         let tidy = |bytes: &[u8]| {
             let text = String::from_utf8(bytes.to_vec()).unwrap();
             let text = text.replace(&self.scratch.path().display().to_string(), "[scratch]");
-            text.replace(&root().display().to_string(), "[root]")
+            let root = root().to_str().unwrap();
+            let rest = |at: usize, end: usize| text[at..end].to_owned();
+            let begins = paths(&text, root);
+            let mut tidy = rest(0, begins.first().copied().unwrap_or(text.len()));
+            for (number, at) in begins.iter().enumerate() {
+                let end = begins.get(number + 1).copied().unwrap_or(text.len());
+                tidy += &format!("[root]{}", rest(at + root.len(), end));
+            }
+            tidy
         };
         let output = assert.get_output();
         Output { stdout: tidy(&output.stdout), stderr: tidy(&output.stderr) }
     }
+}
+
+/// Where a text names this absolute path or something below it. A path that merely has the same names in it, as
+/// `library/core/src/lib.rs` has those of `/src`, is another one.
+pub(crate) fn paths(text: &str, path: &str) -> Vec<usize> {
+    let is_of_a_name = |character: char| character.is_alphanumeric() || "_-.+~".contains(character);
+    let names = text.match_indices(path).map(|(at, _)| at).filter(|at| {
+        let continues = text[..*at].ends_with(|before| is_of_a_name(before) || before == '/');
+        !continues && !text[at + path.len()..].starts_with(is_of_a_name)
+    });
+    names.collect()
 }
 
 /// What a command printed.
@@ -89,7 +119,10 @@ pub(crate) mod lab {
     use std::process::Stdio;
     use std::sync::OnceLock;
 
-    use super::{Xtask, root};
+    use serde::Deserialize;
+    use sha2::{Digest, Sha256};
+
+    use super::{Xtask, cargo, root};
 
     impl Xtask {
         /// With the cache that the user has.
@@ -111,6 +144,40 @@ pub(crate) mod lab {
                 symlink(entry.path(), with.join(entry.file_name())).unwrap();
             }
         }
+    }
+
+    /// The directory in the user's cache of the kernel that the lock of this checkout names for a spec, whatever else is
+    /// there.
+    pub(crate) fn locked_kernel(spec: &str) -> PathBuf {
+        Xtask::with_kernels(&["kernels", "fetch", spec]).ends_with(0);
+        let lock: Lock =
+            toml::from_str(&fs::read_to_string(root().join("vm/kernels.lock")).unwrap()).unwrap();
+        let pin = lock.kernel.iter().find(|pin| pin.spec == spec).unwrap();
+        // As the lab names it: by the release and its packages' hashes.
+        let mut hash = Sha256::new();
+        pin.package.iter().for_each(|package| hash.update(&package.sha256));
+        let hash: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let directory = users_cache().join(format!("kernels/{}-{hash}", pin.release));
+        assert!(directory.join("kernel.json").exists(), "there is no {}", directory.display());
+        directory
+    }
+
+    /// `vm/kernels.lock`, as far as it is needed here.
+    #[derive(Deserialize)]
+    struct Lock {
+        kernel: Vec<Pin>,
+    }
+
+    #[derive(Deserialize)]
+    struct Pin {
+        spec: String,
+        release: String,
+        package: Vec<Package>,
+    }
+
+    #[derive(Deserialize)]
+    struct Package {
+        sha256: String,
     }
 
     /// The folders in `/proc` of the processes of runs with this temporary folder.
@@ -150,7 +217,7 @@ pub(crate) mod lab {
 
     /// The same, as a process to talk to while it runs.
     pub(crate) fn spawn(words: &[&str], temporary: &Path) -> std::process::Child {
-        std::process::Command::new(env!("CARGO"))
+        std::process::Command::new(cargo())
             .arg("xtask")
             .args(words)
             .current_dir(root())

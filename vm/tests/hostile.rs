@@ -278,8 +278,10 @@ fn files_are_bounded_in_sum() {
     let passed = "test result: ok. 1 passed; 0 failed; 0 ignored";
     let path = "tests/guest/snapshots/x.snap.new".to_owned();
     let files = bytes_of(&[Report::File { path, content: "x".repeat(512 << 10) }]).repeat(16);
-    let end = bytes_of(&[ended("a", passed), Report::Done]);
-    let guest = Guest::new(&begun(), "for i in 1 2 3 4 5 6 7 8 9 10; do cat files; done; cat end");
+    let b = Report::Started { test: "b".into() };
+    let end = bytes_of(&[ended("a", passed), Report::Done, b, ended("b", passed), Report::Done]);
+    let guest =
+        Guest::new(&begun(), "for i in 1 2 3 4 5 6 7 8 9 10; do cat files; done; cat end; exec sleep 600");
     let told = guest.with("files", &files).with("end", &end).run_within(BOOT_LIMIT);
     assert_eq!(told.results()[0].1, Outcome::Passed);
     let sizes = told.events.iter().filter_map(|event| match event {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::around::folder;
 use super::site::{ONE, Ran, Site};
+use crate::gate::needs;
 use crate::support::root;
 
 /// Shell that puts a small disk in the place of a folder.
@@ -20,13 +21,14 @@ fn fill(folder: &Path) -> String {
 
 #[test]
 fn a_kernel_that_finds_no_room_is_refused_until_there_is_some() {
+    let mounts = needs!(Mounts);
     let site = Site::without(&["kernels"]);
     let kernels = folder(&site, "cache/kernels");
     let room = |size| format!("mount -o remount,size={size} {}", kernels.display());
     let stages = [small(&kernels, "10m"), room("38m"), room("200m"), "true".into()];
     let stages = stages.each_ref().map(String::as_str);
     let fetch = site.command(&["kernels", "fetch", "6.12"]);
-    let Some(ran) = site.run_after(&stages, &fetch) else { return };
+    let ran = site.run_after(mounts, &stages, &fetch);
     // No room for its package; then for that, but not for what is in it; then for all.
     for (ran, while_it) in ran.iter().zip(["download", "write"]) {
         assert_eq!(ran.code, Some(3), "{}", ran.stderr);
@@ -40,6 +42,7 @@ fn a_kernel_that_finds_no_room_is_refused_until_there_is_some() {
 
 #[test]
 fn a_cache_without_room_costs_warnings_alone() {
+    let mounts = needs!(Mounts);
     let site = Site::without(&["machines", "composed"]);
     let cache = site.path("cache");
     let (disk, entries) = (small(&cache, "64k"), folder(&site, "entries"));
@@ -51,7 +54,7 @@ fn a_cache_without_room_costs_warnings_alone() {
     );
     let json = site.path("out.json");
     let test = site.command(&["vm-test", "-k", "6.12", ONE[0], ONE[1], "--json", json.to_str().unwrap()]);
-    let Some(ran) = site.run_after(&[&copy], &test) else { return };
+    let ran = site.run_after(mounts, &[&copy], &test);
     assert_eq!(ran[0].code, Some(0), "{}{}", ran[0].stdout, ran[0].stderr);
     assert!(ran[0].stderr.contains("failed to save the machine of 6.12"), "{}", ran[0].stderr);
     assert_eq!(ran[0].kernel()["start"], "boot");
@@ -60,6 +63,7 @@ fn a_cache_without_room_costs_warnings_alone() {
 
 #[test]
 fn consoles_that_cannot_be_kept_change_no_verdict() {
+    let mounts = needs!(Mounts);
     let logs = root().join("target/hooklab/logs");
     let site = Site::new();
     let json = site.path("out.json");
@@ -67,7 +71,7 @@ fn consoles_that_cannot_be_kept_change_no_verdict() {
     // No room for a byte; no room even for another name.
     let full = format!("{} && {}", small(&logs, "64k"), fill(&logs));
     let nameless = small(&logs, "64k,nr_inodes=1");
-    let Some(ran) = site.run_after(&[&full, &nameless], &test) else { return };
+    let ran = site.run_after(mounts, &[&full, &nameless], &test);
     for ran in &ran {
         assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
         assert_eq!(ran.kernel()["outcome"], "passed");
@@ -78,6 +82,7 @@ fn consoles_that_cannot_be_kept_change_no_verdict() {
 
 #[test]
 fn a_report_that_cannot_be_written_is_an_error_after_all_has_been_shown() {
+    let mounts = needs!(Mounts);
     let site = Site::new();
     let test = |option, path| site.command(&["vm-test", "-k", "6.12", ONE[0], option, path]);
     let ran = Ran::of(&test("--junit", "/dev/full").output().unwrap());
@@ -91,7 +96,7 @@ fn a_report_that_cannot_be_written_is_an_error_after_all_has_been_shown() {
     let look = format!("(ls -A {0}; cat {0}/report) >{1}", disk.display(), site.path("found").display());
     let prepare = format!("{} && echo whole >{} && {}", small(&disk, "64k"), old.display(), fill(&disk));
     let all = format!("{prepare} && trap '{look}' EXIT");
-    let Some(ran) = site.run_after(&[&all], &test("--json", old.to_str().unwrap())) else { return };
+    let ran = site.run_after(mounts, &[&all], &test("--json", old.to_str().unwrap()));
     assert_eq!(ran[0].code, Some(3), "{}", ran[0].stderr);
     assert!(ran[0].stderr.contains("No space left on device"), "{}", ran[0].stderr);
     assert!(ran[0].stdout.contains("1 passed, 0 failed"), "{}", ran[0].stdout);

@@ -1,16 +1,12 @@
 //! KVM that is there and is not: it opens, and then fails at once, or hangs.
 
-use std::fs::{self, File};
+use std::fs;
 
 use super::site::{ONE, Site};
+use crate::gate::{Met, needs};
 
-/// With a QEMU that does this when it is to use KVM, and notes when it is called for a machine; none, and a word about
-/// it, where KVM does not open.
-fn with_kvm_that(does: &str) -> Option<Site> {
-    if let Err(error) = File::options().read(true).write(true).open("/dev/kvm") {
-        eprintln!("not run: /dev/kvm: {error}");
-        return None;
-    }
+/// With a QEMU that does this when it is to use KVM, and notes when it is called for a machine.
+fn with_kvm_that(_: Met, does: &str) -> Site {
     let site = Site::with_own_machines();
     let script = format!(
         r#"[[ "$*" == *--version* ]] || date +%s.%N >> {}
@@ -18,7 +14,7 @@ fn with_kvm_that(does: &str) -> Option<Site> {
            qemu "$@""#,
         site.path("calls").display()
     );
-    Some(site.with_qemu(&script))
+    site.with_qemu(&script)
 }
 
 /// Seconds at which QEMU was called for a machine.
@@ -28,7 +24,8 @@ fn calls(site: &Site) -> Vec<f64> {
 
 #[test]
 fn kvm_that_fails_at_once_is_found_out_once_and_done_without() {
-    let Some(site) = with_kvm_that("{ echo 'no such register' >&2; exit 1; }") else { return };
+    let kvm = needs!(Kvm);
+    let site = with_kvm_that(kvm, "{ echo 'no such register' >&2; exit 1; }");
     let ran = site.run(&["-k", "6.12", ONE[0], ONE[1]]);
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stderr.contains("KVM is not usable here (QEMU gives up with it)"), "{}", ran.stderr);
@@ -45,7 +42,8 @@ fn kvm_that_fails_at_once_is_found_out_once_and_done_without() {
 
 #[test]
 fn kvm_that_hangs_costs_ten_seconds_once() {
-    let Some(site) = with_kvm_that("exec sleep 600") else { return };
+    let kvm = needs!(Kvm);
+    let site = with_kvm_that(kvm, "exec sleep 600");
     let ran = site.run(&["-k", "6.12", ONE[0], ONE[1]]);
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stderr.contains("KVM is not usable here (QEMU hangs with it)"), "{}", ran.stderr);

@@ -5,12 +5,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::process::Command;
 
 use flate2::read::GzDecoder;
 
 use super::around::folder;
-use super::site::{ONE, Ran, Site, users_kernel};
+use super::site::{ONE, Ran, Site};
+use crate::gate::{Met, needs};
+use crate::needs::security_archive;
+use crate::support::lab::locked_kernel;
 use crate::support::root;
 
 /// What Debian had signed of the suite experimental on 30 October 2026, to be believed until 6 November 2026: the file
@@ -110,7 +112,7 @@ fn a_package_that_is_not_what_the_lock_says_is_neither_unpacked_nor_kept() {
 #[test]
 fn a_kernel_that_cannot_be_had_stops_no_other() {
     let (site, kernels) = site();
-    let cached = users_kernel("6.12");
+    let cached = locked_kernel("6.12");
     symlink(&cached, kernels.join(cached.file_name().unwrap())).unwrap();
     // Nobody is there.
     let words = ["-k", "6.12", "-k", "7.0", "--mirror", "http://127.0.0.1:9/debian", ONE[0], ONE[1]];
@@ -127,12 +129,9 @@ fn a_kernel_that_cannot_be_had_stops_no_other() {
 }
 
 /// `kernels lock --check 6.12` with a mirror that has, of experimental, only these files, and truly Debian's security
-/// updates. None, and a word about it, where nobody knows where these are.
-fn check(files: Vec<(&'static str, Vec<u8>)>) -> Option<Ran> {
-    let Some(security) = security() else {
-        eprintln!("not run: the host's apt sources name no security archive of Debian's");
-        return None;
-    };
+/// updates.
+fn check(_: Met, files: Vec<(&'static str, Vec<u8>)>) -> Ran {
+    let security = security_archive().unwrap();
     let mirror = mirror(move |path| {
         let of_experimental = path.strip_prefix("/debian/dists/experimental/");
         let file = files.iter().find(|(name, _)| Some(*name) == of_experimental);
@@ -152,16 +151,7 @@ fn check(files: Vec<(&'static str, Vec<u8>)>) -> Option<Ran> {
     assert!(matches!(ran.code, Some(0 | 1)), "{}", ran.stderr);
     assert!(ran.stdout.starts_with("6.12 "), "{}", ran.stdout);
     assert_eq!(fs::read(&lock).unwrap(), before);
-    Some(ran)
-}
-
-/// Where the host gets Debian's security updates from.
-fn security() -> Option<String> {
-    let format = "$(RELEASE) $(REPO_URI)";
-    let output = Command::new("apt-get").args(["indextargets", "--format", format]).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let uri = text.lines().find_map(|line| line.split_once("-security ")?.1.into());
-    uri.filter(|uri: &&str| uri.contains("debian-security")).map(str::to_owned)
+    ran
 }
 
 /// The fixture, as it came.
@@ -173,7 +163,8 @@ fn experimental() -> Vec<u8> {
 
 #[test]
 fn an_index_of_yesterday_is_left_out() {
-    let Some(ran) = check(vec![("InRelease", experimental())]) else { return };
+    let security = needs!(SecurityArchive);
+    let ran = check(security, vec![("InRelease", experimental())]);
     let expired = ran.stderr.lines().find(|line| line.contains("the mirror's index of them has expired"));
     assert!(expired.is_some_and(|line| line.contains("experimental")), "{}", ran.stderr);
     let note = ran.stderr.lines().find(|line| line.contains("`kernels lock --accept-expired` takes"));
@@ -182,9 +173,10 @@ fn an_index_of_yesterday_is_left_out() {
 
 #[test]
 fn an_index_whose_signature_does_not_verify_is_left_out() {
+    let security = needs!(SecurityArchive);
     let text = String::from_utf8(experimental()).unwrap();
     let changed = text.replacen("Origin: Debian", "Origin: Debiam", 1).into_bytes();
-    let Some(ran) = check(vec![("InRelease", changed)]) else { return };
+    let ran = check(security, vec![("InRelease", changed)]);
     let left_out = ran.stderr.lines().find(|line| line.contains("the suite experimental is left out: "));
     // As apt up to 2.x and as apt 3 have it.
     let words = ["BADSIG", "signature verification failed"];
@@ -194,10 +186,11 @@ fn an_index_whose_signature_does_not_verify_is_left_out() {
 
 #[test]
 fn an_index_without_a_signature_is_left_out() {
+    let security = needs!(SecurityArchive);
     let text = String::from_utf8(experimental()).unwrap();
     let (_, signed) = text.split_once("\n\n").unwrap();
     let (signed, _) = signed.split_once("-----BEGIN PGP SIGNATURE-----").unwrap();
-    let Some(ran) = check(vec![("Release", signed.into())]) else { return };
+    let ran = check(security, vec![("Release", signed.into())]);
     let why = "the suite experimental is left out: The repository";
     assert!(ran.stderr.contains(why) && ran.stderr.contains("is not signed"), "{}", ran.stderr);
 }

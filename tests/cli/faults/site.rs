@@ -14,8 +14,8 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::lab::{machines, processes, share_cache, users_cache};
-use crate::support::root;
+use crate::support::lab::{machines, processes, share_cache};
+use crate::support::{cargo, root};
 
 /// A test that each loader has, with the program that they all take as it is.
 pub(super) const ONE: [&str; 2] = ["filter::one_pid [aya minimal-c]", "filter::one_pid [libbpf minimal-c]"];
@@ -79,7 +79,7 @@ impl Site {
 
     /// `cargo xtask` with these words.
     pub(super) fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO"));
+        let mut command = Command::new(cargo());
         command.arg("xtask").args(words).current_dir(root()).env("TMPDIR", self.path("tmp"));
         command.env("NO_COLOR", "1").env("HOOKLAB_ECLI", "none");
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
@@ -172,14 +172,6 @@ impl Site {
         // One that is just ending has no command line any more.
         lines.filter(|line| !line.is_empty()).collect()
     }
-}
-
-/// The folder of the user's cache with the kernel of a series.
-pub(super) fn users_kernel(series: &str) -> PathBuf {
-    let entries = fs::read_dir(users_cache().join("kernels")).unwrap().flatten().map(|entry| entry.path());
-    let of_series =
-        |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(&format!("{series}."));
-    entries.filter(of_series).max().expect("this kernel has run before")
 }
 
 /// The console of the machine that runs 6.12.

@@ -1,13 +1,18 @@
 //! `cargo xtask test`: every test there is, or a suite of them.
 
+#[path = "../../../tests/needs.rs"]
+mod needs;
+
+use std::path::Path;
+
 use anyhow::Result;
 use clap::{Args, Parser, ValueEnum};
 use hooklab::campaign::RunOptions;
 use hooklab::exit::Exit;
 use hooklab::lab::Lab;
 use hooklab::options::SetupOptions;
-use hooklab::report;
 use hooklab::setup::{self, Purpose};
+use hooklab::{err, out, report};
 use xshell::{Shell, cmd};
 
 use super::VmTest;
@@ -50,22 +55,33 @@ pub(crate) enum Suite {
 }
 
 impl Test {
-    /// Runs the suites in order, up to the first that does not pass.
+    /// Runs the suites in order, up to the first that does not pass, and lists the tests that this host cannot run.
     pub(crate) fn run(&self, checkout: &Checkout, lab: &Lab) -> Result<Exit> {
+        let left_out = LeftOut::find(&checkout.root, |suite| self.wants(suite));
+        let exit = self.suites(checkout, lab, &left_out)?;
+        let allowed = left_out.report();
+        Ok(if exit == Exit::Success && !allowed { Exit::TestsFailed } else { exit })
+    }
+
+    fn wants(&self, suite: Suite) -> bool {
+        self.suites.is_empty() || self.suites.contains(&suite)
+    }
+
+    fn suites(&self, checkout: &Checkout, lab: &Lab, left_out: &LeftOut) -> Result<Exit> {
         let reporter = report::steps();
         setup::ensure(lab, &[Purpose::Compile, Purpose::Run], &self.setup, reporter.as_ref())?;
         self.programs.ready(lab, &self.setup, reporter.as_ref())?;
         drop(reporter);
         for suite in Suite::value_variants() {
-            if !self.suites.is_empty() && !self.suites.contains(suite) {
+            if !self.wants(*suite) {
                 continue;
             }
             let exit = match suite {
                 Suite::Host => cargo_test(checkout, lab, &["--workspace"])?,
                 Suite::Guest => self.vm_test().run(checkout, lab)?,
                 // Last: once all is built and cached, these run the command line itself.
-                Suite::Cli => command_line(checkout, lab, &["--skip", FAULTS])?,
-                Suite::Faults => command_line(checkout, lab, &[FAULTS])?,
+                Suite::Cli => command_line(checkout, lab, left_out, &["--skip", FAULTS])?,
+                Suite::Faults => command_line(checkout, lab, left_out, &[FAULTS])?,
             };
             if exit != Exit::Success {
                 return Ok(exit);
@@ -86,11 +102,50 @@ impl Test {
     }
 }
 
+/// The tests of the suites that are run whose needs this host does not meet.
+struct LeftOut {
+    /// Each with what it lacks.
+    tests: Vec<(&'static str, String)>,
+}
+
+impl LeftOut {
+    fn find(root: &Path, wants: impl Fn(Suite) -> bool) -> Self {
+        let suite = |test: &str| if test.starts_with(FAULTS) { Suite::Faults } else { Suite::Cli };
+        let wanted = needs::TABLE.iter().filter(|(test, _)| wants(suite(test)));
+        let lacks = wanted.filter_map(|(test, needs)| {
+            let lacks: Vec<String> = needs.iter().filter_map(|need| need.probe(root).err()).collect();
+            (!lacks.is_empty()).then(|| (*test, lacks.join(", and ")))
+        });
+        Self { tests: lacks.collect() }
+    }
+
+    /// Lists and counts them. Whether that is all right: where `CI` is set, only tests that a committed list names may be
+    /// left out.
+    fn report(&self) -> bool {
+        let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+        let mut allowed = true;
+        for (test, lacks) in &self.tests {
+            out!("not run: {test} (needs {lacks})");
+            if in_ci && !needs::NOT_RUN_IN_CI.lines().any(|line| line == *test) {
+                err!("error: CI is set, and tests/not-run-in-ci.txt does not name {test}");
+                allowed = false;
+            }
+        }
+        match self.tests.len() {
+            0 => {}
+            1 => out!("1 test of the command line was not run"),
+            count => out!("{count} tests of the command line were not run"),
+        }
+        allowed
+    }
+}
+
 /// Tests of the command line, one at a time: each may take the whole machine.
-fn command_line(checkout: &Checkout, lab: &Lab, filter: &[&str]) -> Result<Exit> {
+fn command_line(checkout: &Checkout, lab: &Lab, left_out: &LeftOut, filter: &[&str]) -> Result<Exit> {
     let tests =
         ["--package", "hooklab-tests", "--test", "cli", "--features", "lab", "--", "--test-threads=1"];
-    cargo_test(checkout, lab, &[&tests[..], filter].concat())
+    let skips: Vec<&str> = left_out.tests.iter().flat_map(|(test, _)| ["--skip", test]).collect();
+    cargo_test(checkout, lab, &[&tests[..], filter, &skips].concat())
 }
 
 fn cargo_test(checkout: &Checkout, lab: &Lab, arguments: &[&str]) -> Result<Exit> {
