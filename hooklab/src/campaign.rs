@@ -18,7 +18,7 @@ use crate::lab::Lab;
 use crate::naming::Naming;
 use crate::options::{KernelOptions, SetupOptions};
 use crate::report::summary::{Collector, Summary};
-use crate::report::{Fanout, json, junit, knowledge, table};
+use crate::report::{Fanout, features, json, junit, table};
 use crate::shard::Shard;
 use crate::values;
 
@@ -189,7 +189,7 @@ impl RunOptions {
         let failures = table::failures(summary);
         out!("{failures}\n{}", table::table(summary));
         if self.verbose {
-            out!("\n{}", knowledge::text(summary));
+            out!("\n{}", features::text(summary));
         }
         if !failures.is_empty() {
             out!("\nconsoles: {}", log_path(lab, "*").display());

@@ -1,4 +1,4 @@
-//! The kernels that hold here, as the command line wants them to be had.
+//! The kernels that hold here, as the command line asks for them.
 
 use anyhow::Result;
 use hooklab_vm::kernel::{self, Kernels, Obstacle, Options};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use hooklab::report::knowledge;
+use hooklab::report::features;
 use hooklab::report::summary::Summary;
 
 const PAGE: &str = "docs/kernels.md";
@@ -35,7 +35,7 @@ impl Page {
             bail!("failed to find {BEGIN:?} in {PAGE}")
         };
         let Some((_, tail)) = rest.split_once(END) else { bail!("failed to find {END:?} in {PAGE}") };
-        let after = format!("{head}{BEGIN}\n{}\n\n{END}{tail}", knowledge::markdown(summary));
+        let after = format!("{head}{BEGIN}\n{}\n\n{END}{tail}", features::markdown(summary));
         Ok(Self { path, before, after })
     }
 

@@ -20,7 +20,7 @@ pub struct Report {
 
 #[derive(Debug, Subcommand)]
 enum ReportCommand {
-    /// Join the reports of several runs into one, and show and judge it as vm-test would
+    /// Join the reports of several runs into one, and show it and its verdict as a single run would
     Merge(Merge),
 }
 

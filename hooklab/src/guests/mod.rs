@@ -27,13 +27,13 @@ pub struct Guests {
     /// All kernels that were asked for, as the user named them.
     names: Vec<String>,
     ready: Vec<Ready>,
-    /// The others, and why they could not be had.
+    /// The others, and why they are not available.
     missing: Vec<Missing>,
     /// What they run with; KVM stands for the processor where there is no machine.
     pub accelerator: Accelerator,
 }
 
-/// A kernel that could not be had: its spec, and why.
+/// A kernel that is not available: its spec, and why.
 type Missing = (String, String);
 
 /// A kernel that is ready to run tests.
@@ -44,7 +44,7 @@ struct Ready {
 }
 
 impl Guests {
-    /// Gets kernels, settles on an accelerator, and composes machines. A kernel that cannot be had does not stop the
+    /// Gets kernels, settles on an accelerator, and composes machines. A kernel that is not available does not stop the
     /// others; an error if none can.
     pub fn ready(
         lab: &Lab,
@@ -85,7 +85,7 @@ impl Guests {
         self.names.clone()
     }
 
-    /// Says of those that could not be had that no more will come from them; whether there are any.
+    /// Says of those that are not available that no more will come from them; whether there are any.
     pub fn report_missing(&self, tests: usize, observer: &dyn Observer) -> bool {
         for (spec, error) in &self.missing {
             let (spec, error) = (spec.clone(), Some(error.clone()));
@@ -108,7 +108,7 @@ impl Guests {
     }
 }
 
-/// Gets kernels ready to be booted; those that cannot be had come with why. An error if that is all of them, and when
+/// Gets kernels ready to be booted; those that are not available come with why. An error if that is all of them, and when
 /// the user has interrupted it.
 fn obtain(
     lab: &Lab,

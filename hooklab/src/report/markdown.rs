@@ -4,13 +4,13 @@ use console::strip_ansi_codes;
 use hooklab_vm::console::printable;
 
 use super::summary::Summary;
-use super::table::{self, Complaint};
+use super::table::{self, Headline};
 
 /// The table, a paragraph for each failure, and the verdict.
 pub fn markdown(summary: &Summary) -> String {
     let table = table::markdown(summary);
     let mut text = format!("{}\n\n{}\n", strip_ansi_codes(&table), table::verdict(summary));
-    for (Complaint { word, what }, message) in table::complaints(summary) {
+    for (Headline { word, what }, message) in table::problems(summary) {
         // Longer than any fence in the message, so that nothing in it ends the block.
         let longest = message.split(|character| character != '`').map(str::len).max().unwrap_or(0);
         let fence = "`".repeat(longest.max(2) + 1);

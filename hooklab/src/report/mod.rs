@@ -1,8 +1,8 @@
 //! Reporters: readers of the lab's one stream of events.
 
+pub mod features;
 pub mod json;
 pub mod junit;
-pub mod knowledge;
 pub mod lines;
 pub mod loads;
 pub mod markdown;

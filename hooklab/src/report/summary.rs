@@ -322,13 +322,13 @@ mod tests {
 
     #[test]
     fn an_error_of_the_lab_wins_over_a_failed_test() {
-        assert_eq!(exit_after(vec![ended("a", Outcome::Failed), over(Some("no hello"))]), Exit::Lab);
+        assert_eq!(exit_after(vec![ended("a", Outcome::Failed), over(Some("not ready"))]), Exit::Lab);
     }
 
     #[test]
     fn after_an_early_end_what_did_not_run_is_no_error() {
         assert_eq!(exit_when(vec![ended("a", Outcome::Failed), over(None)], true), Exit::TestsFailed);
-        assert_eq!(exit_when(vec![ended("a", Outcome::Failed), over(Some("no hello"))], true), Exit::Lab);
+        assert_eq!(exit_when(vec![ended("a", Outcome::Failed), over(Some("not ready"))], true), Exit::Lab);
     }
 
     #[test]

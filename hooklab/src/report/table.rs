@@ -105,40 +105,40 @@ fn result(kernel: &Kernel) -> String {
 }
 
 /// Each kernel that is in error, and each test that did not pass, or not at once: what it is, and why.
-pub fn complaints(summary: &Summary) -> Vec<(Complaint, &str)> {
-    let mut complaints = Vec::new();
+pub fn problems(summary: &Summary) -> Vec<(Headline, &str)> {
+    let mut problems = Vec::new();
     for kernel in &summary.kernels {
         let error = kernel.error.as_deref();
-        complaints.extend(error.map(|error| (Complaint { word: "ERROR", what: kernel.spec.clone() }, error)));
+        problems.extend(error.map(|error| (Headline { word: "ERROR", what: kernel.spec.clone() }, error)));
         for cell in kernel.tests.iter().filter(|cell| !cell.is_fine() || cell.outcome == Outcome::Flaky) {
             let times = match cell.earlier.len() + 1 {
                 1 => String::new(),
                 times => format!(", run {times} times"),
             };
             let what = format!("{} on {}{times}", cell.title(), kernel.spec);
-            let complaint = Complaint { word: outcome_word(cell.outcome), what };
+            let headline = Headline { word: outcome_word(cell.outcome), what };
             // Of a flaky test the first failure is what there is to see.
             let first = cell.earlier.first().and_then(|attempt| attempt.message.as_deref());
-            complaints.push((complaint, cell.message.as_deref().or(first).unwrap_or_default()));
+            problems.push((headline, cell.message.as_deref().or(first).unwrap_or_default()));
         }
     }
-    complaints
+    problems
 }
 
 /// The headline of something that went wrong.
-pub struct Complaint {
+pub struct Headline {
     /// How it went wrong.
     pub word: &'static str,
     /// The kernel, or the test and the kernel.
     pub what: String,
 }
 
-/// A paragraph for each of [`complaints`].
+/// A paragraph for each of [`problems`].
 pub fn failures(summary: &Summary) -> String {
-    let paragraph = |(Complaint { word, what }, message): (Complaint, &str)| {
+    let paragraph = |(Headline { word, what }, message): (Headline, &str)| {
         format!("\n{} {what}\n{}\n", style(word).red().bold(), indented(message))
     };
-    complaints(summary).into_iter().map(paragraph).collect()
+    problems(summary).into_iter().map(paragraph).collect()
 }
 
 /// The last line.

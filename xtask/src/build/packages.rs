@@ -31,13 +31,13 @@ pub(super) fn build(
         if UNPACKABLE.contains(&name.as_str()) {
             continue;
         }
-        let folder = checkout.work().join("packages").join(&name);
-        let (package, stamp_path) = (folder.join("package.json"), folder.join("stamp"));
+        let directory = checkout.work().join("packages").join(&name);
+        let (package, stamp_path) = (directory.join("package.json"), directory.join("stamp"));
         let stamp = hex(&sha256([tool.as_slice(), &read(object)?]));
         if !package.exists() || fs::read_to_string(&stamp_path).ok().as_deref() != Some(stamp.as_str()) {
             observer.notify(Event::Step(format!("packing {name}")));
             let shell = Shell::new()?;
-            setup::run(cmd!(shell, "{packager} {object} --name {name} --output {folder}"))
+            setup::run(cmd!(shell, "{packager} {object} --name {name} --output {directory}"))
                 .with_context(|| format!("failed to pack {name}"))?;
             fs::write(&stamp_path, stamp)
                 .with_context(|| format!("failed to write {}", stamp_path.display()))?;

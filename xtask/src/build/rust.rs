@@ -1,4 +1,4 @@
-//! The eBPF objects that are written in Rust, the same bytes whatever folder the checkout lies in.
+//! The eBPF objects that are written in Rust, the same bytes whatever directory the checkout lies in.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,8 +23,8 @@ pub(super) fn build(
     rust: &RustForBpf,
     observer: &dyn Observer,
 ) -> Result<Vec<PathBuf>> {
-    let folder = checkout.work().join("objects");
-    fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
+    let directory = checkout.work().join("objects");
+    fs::create_dir_all(&directory).with_context(|| format!("failed to make {}", directory.display()))?;
     let mut objects = Vec::new();
     let mut command = rust.cargo();
     command
@@ -41,17 +41,18 @@ pub(super) fn build(
         objects.extend(executable.map(|path| (target.name, path)));
     });
     built.context("failed to build the program in Rust")?;
-    objects.into_iter().map(|(name, path)| place(&path, folder.join(format!("{name}.bpf.o")))).collect()
+    objects.into_iter().map(|(name, path)| place(&path, directory.join(format!("{name}.bpf.o")))).collect()
 }
 
-/// Folders are given stand-ins, since debug information carries their names.
+/// Directorys are given stand-ins, since debug information carries their names.
 fn flags(checkout: &Checkout, rust: &RustForBpf) -> Result<String> {
     let home =
         std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(dirs::home_dir()?.join(".cargo")));
-    let home = home.context("failed to find cargo's folder: set HOME or CARGO_HOME")?;
-    let folders =
+    let home = home.context("failed to find cargo's directory: set HOME or CARGO_HOME")?;
+    let directorys =
         [(rust.library(), "library"), (home.join("registry/src"), "registry"), (checkout.root.clone(), ".")];
-    let flags = folders.map(|(folder, name)| format!("--remap-path-prefix={}={name}", folder.display()));
+    let flags =
+        directorys.map(|(directory, name)| format!("--remap-path-prefix={}={name}", directory.display()));
     Ok(format!("target.{TARGET}.rustflags={flags:?}"))
 }
 

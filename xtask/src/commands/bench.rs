@@ -41,8 +41,8 @@ struct Kernel {
 /// One run of `vm-test`: how long it took, and what of that on its machines.
 struct Run {
     seconds: f64,
-    /// The longest way of a machine to its hello.
-    hello: f64,
+    /// The longest time until a machine's agent was ready.
+    ready: f64,
     cells: usize,
     kernels: usize,
 }
@@ -97,7 +97,7 @@ impl Bench {
         let choice = hooklab_vm::accel::Choice::Auto;
         let accelerator = guests::settle(lab, choice, &tools, &kernel, &agent, observer)?;
         drop(live);
-        // Warms what both sides keep: page cache, composed and saved machines, binaries.
+        // Warms what both sides keep: page cache, QEMU command lines, saved machines, binaries.
         self.round(lab, 0.0)?;
         let plain = || timed(lab, virtme(lab, &tools, image, accelerator).args(["--exec", "true"]));
         let rounds = self.rounds(lab, plain)?;
@@ -148,7 +148,7 @@ fn vm_test(lab: &Lab, words: &[&str]) -> Result<Run> {
     let report: Report = serde_json::from_slice(&std::fs::read(file.path())?)?;
     Ok(Run {
         seconds,
-        hello: report.kernels.iter().map(|kernel| kernel.boot_seconds).fold(0.0, f64::max),
+        ready: report.kernels.iter().map(|kernel| kernel.boot_seconds).fold(0.0, f64::max),
         cells: report.kernels.iter().map(|kernel| kernel.tests.len()).sum(),
         kernels: report.kernels.len(),
     })
@@ -185,7 +185,7 @@ fn print(rounds: &[Round]) {
     let cells = |run: &Run| format!("vm-test, {} cells", run.cells);
     line(&cells(&first.some), median(rounds, |round| round.some.seconds));
     line(&cells(&first.one_kernel), median(rounds, |round| round.one_kernel.seconds));
-    line("  start of QEMU to the hello", median(rounds, |round| round.one_kernel.hello));
+    line("  start of QEMU until ready", median(rounds, |round| round.one_kernel.ready));
     line("vm-test --isolate, each cell", median(rounds, |round| round.isolated.each()));
     let kernels = first.one_test.kernels;
     line(

@@ -71,7 +71,7 @@ pub(super) fn get(
     };
     lab.check_interrupt()?;
     bail!(
-        "the source of Rust's `core` cannot be had\n  by rustup: {by_rustup:#}\n  from Debian: {from_debian:#}"
+        "rust-src could be installed neither through rustup nor from Debian\n  rustup: {by_rustup:#}\n  Debian: {from_debian:#}"
     )
 }
 

@@ -64,7 +64,7 @@ pub(crate) struct Soak {
 }
 
 impl Soak {
-    /// Runs rounds until time is up; wrong verdicts and what is left behind are told at once, and fail the command.
+    /// Runs rounds until time is up; wrong verdicts and leftovers are told at once, and fail the command.
     pub(crate) fn run(&self, checkout: &Checkout, lab: &Lab) -> Result<Exit> {
         let live = report::steps();
         setup::ensure(lab, &[Purpose::Compile, Purpose::Run], &self.setup, live.as_ref())?;
@@ -162,7 +162,7 @@ impl Place {
         };
         let left = self.left(matches!(round.fault, Fault::Kill));
         let report = merge::read(&self.report());
-        let verdict = round.judge(caused, status.code(), report.ok().as_ref());
+        let verdict = round.verdict(caused, status.code(), report.ok().as_ref());
         let said = verdict.and_then(|said| left.map_or(Ok(said), Err));
         Ok((said, gauge))
     }
@@ -177,7 +177,7 @@ impl Place {
         command.spawn().context("failed to start vm-test")
     }
 
-    /// What a run left behind. One that was `killed` may leave a half-made machine: the next one clears it away.
+    /// A run's leftovers. One that was `killed` may leave a half-made machine: the next one clears it away.
     fn left(&self, killed: bool) -> Option<String> {
         let deadline = Instant::now() + GONE;
         while let Some(process) = gauge::with_temporary_directory(&self.temporary()) {

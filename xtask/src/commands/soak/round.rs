@@ -53,7 +53,7 @@ impl Round {
     }
 
     /// Says whether this is how it should have ended, if the fault was `caused`.
-    pub(super) fn judge(
+    pub(super) fn verdict(
         &self,
         caused: bool,
         code: Option<i32>,
