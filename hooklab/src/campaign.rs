@@ -18,7 +18,7 @@ use crate::lab::Lab;
 use crate::naming::Naming;
 use crate::options::{KernelOptions, SetupOptions};
 use crate::report::summary::{Collector, Summary};
-use crate::report::{Fanout, features, json, junit, table};
+use crate::report::{Fanout, features, json, junit, markdown, table};
 use crate::shard::Shard;
 use crate::values;
 
@@ -78,6 +78,9 @@ pub struct RunOptions {
     /// Write the results to this file as JUnit XML
     #[arg(long, value_name = "PATH")]
     pub junit: Option<PathBuf>,
+    /// Write the results to this file as Markdown, for the summary of a CI's job
+    #[arg(long, value_name = "PATH")]
+    pub markdown: Option<PathBuf>,
     /// Where kernels come from.
     #[command(flatten)]
     pub kernel_options: KernelOptions,
@@ -133,7 +136,7 @@ impl RunOptions {
     /// # Errors
     /// [`UsageError`].
     pub fn check_reports(&self) -> Result<()> {
-        self.json.iter().chain(&self.junit).try_for_each(|report| json::check(report))
+        self.json.iter().chain(&self.junit).chain(&self.markdown).try_for_each(|report| json::check(report))
     }
 
     /// Runs the tests on every kernel, and gives the results.
@@ -174,14 +177,15 @@ impl RunOptions {
         Ok(Summary { shard: self.shard, ..summary })
     }
 
-    /// Writes the reports that were asked for, each whether or not the other can be.
+    /// Writes the reports that were asked for, each whether or not the others can be.
     ///
     /// # Errors
     /// One cannot be written.
     pub fn write_reports(&self, summary: &Summary) -> Result<()> {
         let json = self.json.as_ref().map_or(Ok(()), |path| json::write(summary, path));
         let junit = self.junit.as_ref().map_or(Ok(()), |path| junit::write(summary, path));
-        json.and(junit)
+        let markdown = self.markdown.as_ref().map_or(Ok(()), |path| markdown::write(summary, path));
+        json.and(junit).and(markdown)
     }
 
     /// Shows the results, but for the last line.
@@ -201,4 +205,35 @@ impl RunOptions {
 pub fn conclude(summary: &Summary) -> Exit {
     out!("\n{}", table::verdict(summary));
     summary.exit()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use hooklab_vm::accel::Accelerator;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        run: RunOptions,
+    }
+
+    #[test]
+    fn each_report_is_written_whether_or_not_the_others_can_be() {
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name).display().to_string();
+        // A directory stands where one of them would go.
+        std::fs::create_dir(place.path().join("a.xml")).unwrap();
+        let line = ["x", "--json", &path("a.json"), "--junit", &path("a.xml"), "--markdown", &path("a.md")];
+        let options = Line::parse_from(line).run;
+        assert!(options.check_reports().unwrap_err().is::<UsageError>());
+        let none = Collector::new(Vec::new(), Vec::new(), Naming::Plain);
+        let summary = none.summary(Accelerator::Tcg, Duration::ZERO, false);
+        assert!(options.write_reports(&summary).is_err());
+        let read = |name| std::fs::read_to_string(place.path().join(name)).unwrap();
+        assert!(read("a.json").contains("\"schema\""), "{}", read("a.json"));
+        assert!(read("a.md").contains("| KERNEL"), "{}", read("a.md"));
+    }
 }

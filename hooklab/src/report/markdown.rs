@@ -1,10 +1,23 @@
 //! The results as Markdown, for the summary of a CI's run.
 
+use std::path::Path;
+
+use anyhow::Result;
+use hooklab_vm::host::write_whole;
+
 use console::strip_ansi_codes;
 use hooklab_vm::console::printable;
 
 use super::summary::Summary;
 use super::table::{self, Headline};
+
+/// Writes the report to `path`, whole or not at all.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write(summary: &Summary, path: &Path) -> Result<()> {
+    Ok(write_whole(path, format!("{}\n", markdown(summary)).as_bytes())?)
+}
 
 /// The table, a paragraph for each failure, and the verdict.
 pub fn markdown(summary: &Summary) -> String {
