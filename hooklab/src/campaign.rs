@@ -9,6 +9,7 @@ use hooklab_vm::TestId;
 use hooklab_vm::accel::Choice;
 use hooklab_vm::event::Observer;
 use hooklab_vm::kernel::{Kernels, Selector, Spec};
+use hooklab_vm::payload::Payload;
 use hooklab_vm::run::{self, Campaign, Isolation};
 
 use crate::exit::{Exit, UsageError};
@@ -92,8 +93,8 @@ pub struct RunOptions {
 /// What is run.
 #[derive(Debug)]
 pub struct Work {
-    /// The archive with all that a guest needs.
-    pub payload: Vec<u8>,
+    /// All that a guest needs.
+    pub payload: Payload,
     /// The tests, each with whether its source says that it is to be left out.
     pub tests: Vec<(TestId, bool)>,
     /// How their names are read.
@@ -154,9 +155,9 @@ impl RunOptions {
     ) -> Result<Summary> {
         let saved = lab.saved()?;
         let campaign = Campaign {
-            payload: &work.payload,
+            payload: &work.payload.archive,
             tests: work.tests.iter().filter(|(_, ignored)| !ignored).map(|(test, _)| test.clone()).collect(),
-            env: work.env.clone(),
+            env: work.env.iter().cloned().chain([work.payload.environment()]).collect(),
             collect: work.collect.clone(),
             check: !self.no_checks,
             retries: self.retries.into(),

@@ -1,6 +1,6 @@
 //! The payload: all that the guest runs, in one archive.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,23 @@ pub enum Error {
     /// A file cannot be read.
     #[error("cannot add a file to the payload")]
     File(#[from] io::Error),
+}
+
+/// A payload, and what programs in it need to know of it.
+#[derive(Debug)]
+pub struct Payload {
+    /// The tar archive.
+    pub archive: Vec<u8>,
+    /// The directories of its libraries. A guest's dynamic linker does not look in all of them by itself: the host's has a
+    /// cache (ld.so(8)).
+    library_path: String,
+}
+
+impl Payload {
+    /// The variable that tells a guest's dynamic linker where the libraries are.
+    pub fn environment(&self) -> (String, String) {
+        ("LD_LIBRARY_PATH".to_owned(), self.library_path.clone())
+    }
 }
 
 /// An archive in the making.
@@ -64,11 +81,38 @@ impl Builder {
         Ok(self.add(name, program)?)
     }
 
-    /// The archive.
+    /// The finished payload.
     ///
     /// # Errors
     /// None that the outside can cause; the archive is in memory.
-    pub fn finish(self) -> io::Result<Vec<u8>> {
-        self.archive.into_inner()
+    pub fn finish(self) -> io::Result<Payload> {
+        let directories = self.libraries.iter().filter_map(|library| library.parent());
+        let directories: BTreeSet<String> =
+            directories.map(|directory| directory.display().to_string()).collect();
+        let library_path = directories.into_iter().collect::<Vec<_>>().join(":");
+        Ok(Payload { archive: self.archive.into_inner()?, library_path })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dynamic_program_comes_with_its_libraries_once() {
+        // The test itself is one.
+        let program = std::env::current_exe().unwrap();
+        let mut builder = Builder::default();
+        builder.add_program("bin/a", &program).unwrap();
+        builder.add_program("bin/b", &program).unwrap();
+        let payload = builder.finish().unwrap();
+        let mut archive = tar::Archive::new(payload.archive.as_slice());
+        let entries = archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().into_owned());
+        let names: Vec<String> = entries.map(|path| path.display().to_string()).collect();
+        let library = names.iter().find(|name| name.ends_with("/libc.so.6")).unwrap();
+        assert_eq!(names.iter().filter(|name| *name == library).count(), 1, "{names:?}");
+        let (_, path) = payload.environment();
+        let directory = library.strip_prefix(ROOT_DIRECTORY).unwrap().rsplit_once('/').unwrap().0;
+        assert!(path.split(':').any(|part| part == directory), "{path} lacks {directory}");
     }
 }

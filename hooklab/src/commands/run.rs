@@ -14,7 +14,7 @@ use hooklab_vm::accel::Choice;
 use hooklab_vm::console;
 use hooklab_vm::event::{Event, Observer, Outcome};
 use hooklab_vm::kernel::{Selector, Spec};
-use hooklab_vm::payload;
+use hooklab_vm::payload::{self, Payload};
 use hooklab_vm::run::{self, Campaign, Isolation};
 
 use crate::ecli::Ecli;
@@ -114,9 +114,9 @@ impl Run {
         let answers = Answers::default();
         let saved = lab.saved()?;
         let campaign = Campaign {
-            payload: &payload,
+            payload: &payload.archive,
             tests: vec![TestId { binary: BINARY.into(), name: demo::TEST.into() }],
-            env: self.environment(&name)?,
+            env: self.environment(&name, &payload)?,
             collect: Some(demo::DIRECTORY.into()),
             timeout: LIMIT,
             boot_timeout: BOOT_LIMIT,
@@ -149,7 +149,7 @@ impl Run {
         Ok(name.ok_or_else(|| UsageError("the program's name is no text".into()))?.to_owned())
     }
 
-    fn pack(&self, programs: &GuestPrograms, name: &str, ecli: Option<&Ecli>) -> Result<Vec<u8>> {
+    fn pack(&self, programs: &GuestPrograms, name: &str, ecli: Option<&Ecli>) -> Result<Payload> {
         let mut archive = payload::Builder::default();
         let mut add =
             |name: &str, path: &Path| archive.add_program(name, path).context("failed to pack the payload");
@@ -164,10 +164,10 @@ impl Run {
         archive.finish().context("failed to pack the payload")
     }
 
-    fn environment(&self, name: &str) -> Result<Vec<(String, String)>> {
+    fn environment(&self, name: &str, payload: &Payload) -> Result<Vec<(String, String)>> {
         let (loader, program) = (self.loader(), name.to_owned());
         let job = serde_json::to_string(&Job { loader, program, filter: self.pid_filter })?;
-        Ok(vec![(demo::JOB_VARIABLE.to_owned(), job), Ecli::environment()])
+        Ok(vec![(demo::JOB_VARIABLE.to_owned(), job), payload.environment(), Ecli::environment()])
     }
 
     /// Prints the answers, in the order in which the kernels were named.

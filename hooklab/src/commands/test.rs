@@ -9,7 +9,7 @@ use clap::Args;
 use hooklab_vm::TestId;
 use hooklab_vm::binary;
 use hooklab_vm::event::{Event, Observer};
-use hooklab_vm::payload;
+use hooklab_vm::payload::{self, Payload};
 
 use crate::campaign::{RunOptions, Work, conclude};
 use crate::cargo::{self, Artifact};
@@ -30,7 +30,7 @@ const BINARIES: &str = "tests";
 
 /// Build the tests of the package in the current directory, and run them on kernels
 ///
-/// Each test runs as root, in a process of its own, in a guest that has nothing but the test binary with its libraries,
+/// Unit and integration tests: neither documentation tests nor benchmarks. Each test runs as root, in a process of its own, in a guest that has nothing but the test binary with its libraries,
 /// and the lab's loaders in PATH. Without --kernel or --all: one long-term series and the newest one.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -151,7 +151,15 @@ impl Test {
         if built.is_empty() {
             return Err(UsageError("cargo built no tests".into()).into());
         }
-        built.into_iter().map(Binary::of).collect()
+        let binaries = built.into_iter().map(Binary::of).collect::<Result<Vec<_>>>()?;
+        let mut labels: Vec<&str> = binaries.iter().map(|binary| binary.label.as_str()).collect();
+        labels.sort_unstable();
+        // One would run in place of the other.
+        if let Some(twice) = labels.windows(2).find(|pair| pair[0] == pair[1]) {
+            let message = format!("two test binaries are called {}: name one package with -p", twice[0]);
+            return Err(UsageError(message).into());
+        }
+        Ok(binaries)
     }
 
     /// The tests that are wanted, as the binaries list them; none is a mistake on the command line.
@@ -197,8 +205,10 @@ impl Binary {
     fn of(artifact: Artifact) -> Result<Self> {
         let package = artifact.package()?;
         let label = match artifact.target.kind.first().map(String::as_str) {
-            Some("test" | "bench") => format!("{package}::{}", artifact.target.name),
-            Some(kind @ ("bin" | "example")) => format!("{package}::{kind}.{}", artifact.target.name),
+            Some("test") => format!("{package}::{}", artifact.target.name),
+            Some(kind @ ("bench" | "bin" | "example")) => {
+                format!("{package}::{kind}.{}", artifact.target.name)
+            }
             _ => package,
         };
         let path = artifact.executable.context("failed to find a test binary that cargo built")?;
@@ -212,7 +222,7 @@ impl Binary {
 }
 
 /// The archive with the test binaries and the loaders that tests may call.
-fn pack(binaries: &[Binary], loaders: &[(String, PathBuf)]) -> Result<Vec<u8>> {
+fn pack(binaries: &[Binary], loaders: &[(String, PathBuf)]) -> Result<Payload> {
     let mut archive = payload::Builder::default();
     let mut add = |name: &str, path: &Path| {
         archive.add_program(name, path).with_context(|| format!("failed to pack {}", path.display()))
@@ -225,11 +235,11 @@ fn pack(binaries: &[Binary], loaders: &[(String, PathBuf)]) -> Result<Vec<u8>> {
         add(&format!("bin/{name}"), path)?;
     }
     let payload = archive.finish().context("failed to pack the payload")?;
-    if payload.len() > MAX_PAYLOAD {
+    if payload.archive.len() > MAX_PAYLOAD {
         return Err(UsageError(format!(
             "the test binaries and their libraries have {} MiB, and a guest takes in {} at most: build them with \
              --release, or with `strip = true` in the profile, or test fewer at a time (-p, --test)",
-            payload.len() >> 20,
+            payload.archive.len() >> 20,
             MAX_PAYLOAD >> 20
         ))
         .into());
@@ -239,7 +249,6 @@ fn pack(binaries: &[Binary], loaders: &[(String, PathBuf)]) -> Result<Vec<u8>> {
 
 /// What the tests find in their environment.
 fn environment() -> Vec<(String, String)> {
-    // Libraries that were found by it are at the same paths in a guest.
-    let variables = ["LD_LIBRARY_PATH", "RUST_BACKTRACE", "RUST_LOG"];
+    let variables = ["RUST_BACKTRACE", "RUST_LOG"];
     variables.into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?))).collect()
 }

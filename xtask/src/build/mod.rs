@@ -13,7 +13,7 @@ use hooklab::ecli::Ecli;
 use hooklab::guest_half::GuestPrograms;
 use hooklab::lab::Lab;
 use hooklab_vm::event::Observer;
-use hooklab_vm::payload;
+use hooklab_vm::payload::{self, Payload};
 
 use crate::checkout::Checkout;
 use crate::rust::RustForBpf;
@@ -92,7 +92,7 @@ pub(crate) fn build(
 }
 
 /// The archive with all that a guest runs, upstream's `ecli` among it where there is one to be run.
-pub(crate) fn pack(checkout: &Checkout, artifacts: &Artifacts, ecli: Option<&Ecli>) -> Result<Vec<u8>> {
+pub(crate) fn pack(checkout: &Checkout, artifacts: &Artifacts, ecli: Option<&Ecli>) -> Result<Payload> {
     let mut archive = payload::Builder::default();
     let mut add = |directory: &str, path: &Path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();

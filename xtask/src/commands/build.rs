@@ -37,7 +37,7 @@ impl Build {
         for path in loaders.chain(binaries).chain(&artifacts.objects) {
             out!("{}", path.strip_prefix(&checkout.root).unwrap_or(path).display());
         }
-        out!("payload: {:.1} MiB", payload.len() as f64 / f64::from(1 << 20));
+        out!("payload: {:.1} MiB", payload.archive.len() as f64 / f64::from(1 << 20));
         Ok(Exit::Success)
     }
 }
