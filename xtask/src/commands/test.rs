@@ -80,8 +80,7 @@ impl Test {
                 Suite::Host => cargo_test(checkout, lab, &["--workspace"])?,
                 Suite::Guest => self.vm_test().run(checkout, lab)?,
                 // Last: once all is built and cached, these run the command line itself.
-                Suite::Cli => command_line(checkout, lab, left_out, &["--skip", FAULTS])?,
-                Suite::Faults => command_line(checkout, lab, left_out, &[FAULTS])?,
+                Suite::Cli | Suite::Faults => command_line(checkout, lab, left_out, *suite)?,
             };
             if exit != Exit::Success {
                 return Ok(exit);
@@ -110,8 +109,7 @@ struct LeftOut {
 
 impl LeftOut {
     fn find(root: &Path, wants: impl Fn(Suite) -> bool) -> Self {
-        let suite = |test: &str| if test.starts_with(FAULTS) { Suite::Faults } else { Suite::Cli };
-        let wanted = needs::TABLE.iter().filter(|(test, _)| wants(suite(test)));
+        let wanted = needs::TABLE.iter().filter(|(test, _)| wants(suite_of(test)));
         let lacks = wanted.filter_map(|(test, needs)| {
             let lacks: Vec<String> = needs.iter().filter_map(|need| need.probe(root).err()).collect();
             (!lacks.is_empty()).then(|| (*test, lacks.join(", and ")))
@@ -141,18 +139,58 @@ impl LeftOut {
 }
 
 /// Tests of the command line, one at a time: each may take the whole machine.
-fn command_line(checkout: &Checkout, lab: &Lab, left_out: &LeftOut, filter: &[&str]) -> Result<Exit> {
-    let tests =
-        ["--package", "hooklab-tests", "--test", "cli", "--features", "lab", "--", "--test-threads=1"];
-    let skips: Vec<&str> = left_out.tests.iter().flat_map(|(test, _)| ["--skip", test]).collect();
-    cargo_test(checkout, lab, &[&tests[..], filter, &skips].concat())
+fn command_line(checkout: &Checkout, lab: &Lab, left_out: &LeftOut, suite: Suite) -> Result<Exit> {
+    let tests = ["--package", "hooklab-tests", "--test", "cli", "--features", "lab"];
+    let (shell, cargo) = shell(checkout, lab)?;
+    let Ok(listed) = cmd!(shell, "{cargo} test --quiet {tests...} -- --list").read() else {
+        return Ok(Exit::TestsFailed);
+    };
+    let names = select(&listed, suite, &left_out.tests);
+    if names.is_empty() {
+        return Ok(Exit::Success);
+    }
+    // Without `--exact`, a name stands for every test whose name contains it.
+    cargo_test(checkout, lab, &[&tests[..], &["--", "--test-threads=1", "--exact"], &names].concat())
+}
+
+/// The tests of a suite among those that libtest lists, without those that are left out.
+fn select<'a>(listed: &'a str, suite: Suite, left_out: &[(&str, String)]) -> Vec<&'a str> {
+    let tests = listed.lines().filter_map(|line| line.strip_suffix(": test"));
+    let wanted = tests.filter(|test| suite_of(test) == suite);
+    wanted.filter(|test| !left_out.iter().any(|(name, _)| name == test)).collect()
+}
+
+/// The suite that a test of the command line belongs to.
+fn suite_of(test: &str) -> Suite {
+    if test.starts_with(FAULTS) { Suite::Faults } else { Suite::Cli }
 }
 
 fn cargo_test(checkout: &Checkout, lab: &Lab, arguments: &[&str]) -> Result<Exit> {
-    lab.check_interrupt()?;
-    let (shell, cargo) = (Shell::new()?, setup::cargo());
-    shell.change_dir(&checkout.root);
+    let (shell, cargo) = shell(checkout, lab)?;
     let passed = cmd!(shell, "{cargo} test --no-fail-fast {arguments...}").run().is_ok();
     lab.check_interrupt()?;
     Ok(if passed { Exit::Success } else { Exit::TestsFailed })
+}
+
+/// A shell in the checkout, and the cargo to call there.
+fn shell(checkout: &Checkout, lab: &Lab) -> Result<(Shell, std::ffi::OsString)> {
+    lab.check_interrupt()?;
+    let shell = Shell::new()?;
+    shell.change_dir(&checkout.root);
+    Ok((shell, setup::cargo()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Suite, select};
+
+    #[test]
+    fn a_test_that_is_left_out_takes_no_other_with_it() {
+        let listed = "faults::disk::full: test\nfaults::disk::full_twice: test\ndefaults::disk::full: test\n\n\
+                      3 tests, 0 benchmarks\n";
+        let left_out = [("faults::disk::full", String::new())];
+        assert_eq!(select(listed, Suite::Faults, &left_out), ["faults::disk::full_twice"]);
+        assert_eq!(select(listed, Suite::Cli, &left_out), ["defaults::disk::full"]);
+        assert_eq!(select(listed, Suite::Faults, &[]).len(), 2);
+    }
 }
