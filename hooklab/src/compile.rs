@@ -25,15 +25,19 @@ const DUMMY: &str = "__eunomia_dummy_";
 /// # Errors
 /// The packager cannot be run, or the directory cannot be written.
 pub fn headers(lab: &Lab, packager: &Path) -> Result<PathBuf> {
-    let include = lab.work.join("include");
-    let stamp_path = include.join("stamp");
+    let parent = lab.work.join("headers");
     let bytes = fs::read(packager).with_context(|| format!("failed to read {}", packager.display()))?;
-    let stamp = hex(&sha256([bytes]));
-    if fs::read_to_string(&stamp_path).ok().as_deref() != Some(stamp.as_str()) {
-        fs::create_dir_all(&include).with_context(|| format!("failed to make {}", include.display()))?;
-        let shell = Shell::new()?;
-        setup::run(cmd!(shell, "{packager} --headers {include}")).context("failed to write the headers")?;
-        fs::write(&stamp_path, stamp).with_context(|| format!("failed to write {}", stamp_path.display()))?;
+    let include = parent.join(hex(&sha256([bytes])[..8]));
+    if include.is_dir() {
+        return Ok(include);
+    }
+    fs::create_dir_all(&parent).with_context(|| format!("failed to make {}", parent.display()))?;
+    let aside = tempfile::tempdir_in(&parent).context("failed to make a temporary directory")?;
+    let (shell, path) = (Shell::new()?, aside.path());
+    setup::run(cmd!(shell, "{packager} --headers {path}")).context("failed to write the headers")?;
+    // Another run may have been faster; these are the same headers.
+    if fs::rename(path, &include).is_err() && !include.is_dir() {
+        bail!("failed to write {}", include.display());
     }
     Ok(include)
 }

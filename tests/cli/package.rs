@@ -46,13 +46,15 @@ fn instructions(object: &[u8]) -> Vec<u8> {
 /// What the same clang makes of the source by itself.
 fn compile(source: &Path) -> Vec<u8> {
     let object = source.with_extension("plain.o");
-    let include = root().join("target/hooklab/include");
-    let uapi = fs::read_link(include.join("bpf")).unwrap().join("../include/uapi");
+    // An older packager may have left its own.
+    let headers = fs::read_dir(root().join("target/hooklab/headers")).unwrap();
+    let headers = headers.map(|entry| entry.unwrap().path());
+    let include = headers.max_by_key(|path| path.metadata().unwrap().modified().unwrap()).unwrap();
     let mut clang = std::process::Command::new("clang");
     clang
         .args(["-g", "-O2", "-target", "bpf", "-idirafter", "/usr/include/x86_64-linux-gnu", "-I"])
         .arg(include);
-    clang.arg("-I").arg(uapi).arg("-c").arg(source).arg("-o").arg(&object);
+    clang.arg("-c").arg(source).arg("-o").arg(&object);
     assert!(clang.status().unwrap().success());
     fs::read(object).unwrap()
 }
