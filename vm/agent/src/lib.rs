@@ -11,6 +11,7 @@ mod libraries;
 mod output;
 mod process;
 mod room;
+mod scope;
 mod session;
 mod wake;
 mod watch;
@@ -19,7 +20,8 @@ mod window;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::session::{Scope, Session};
+use crate::scope::Scope;
+use crate::session::Session;
 
 /// Why the agent gave up.
 #[derive(Debug, thiserror::Error)]

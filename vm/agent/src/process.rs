@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 
 use crate::Error;
 use crate::output::Output;
-use crate::session::Scope;
+use crate::scope::Scope;
 
 /// How long processes that a test left may take to end by themselves: some are about to.
 const GRACE: Duration = Duration::from_millis(500);

@@ -16,18 +16,10 @@ use crate::facts;
 use crate::libraries;
 use crate::process::Processes;
 use crate::room::Room;
+use crate::scope::Scope;
 use crate::wake;
 use crate::watch::Watch;
 use crate::window::Window;
-
-/// What the agent may clear away after a test.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Scope {
-    /// Every other process: the machine is the agent's own.
-    Machine,
-    /// The test's process group: others live here, too.
-    ProcessGroup,
-}
 
 /// One connection to the host.
 pub(crate) struct Session<R: Read, W: Write> {
