@@ -13,7 +13,7 @@ use nix::sys::reboot::{RebootMode, reboot};
 
 use crate::Error;
 
-/// File system type, where it goes, and whether a guest without it is of no use.
+/// File system type, where it goes, and whether a guest is unusable without it.
 const MOUNTS: [(&str, &str, bool); 9] = [
     ("devtmpfs", "/dev", true),
     ("proc", "/proc", true),

@@ -198,7 +198,7 @@ impl<'a> Machines<'a> {
     }
 
     fn warn_of_damage(&self, run: &Run<'_>, what: &str) {
-        let warning = format!("the saved machine of {} is of no use ({what}): it boots again", self.spec);
+        let warning = format!("cannot restore {} from its saved state ({what}); booting instead", self.spec);
         run.observer.notify(Event::Warning(warning));
     }
 }
