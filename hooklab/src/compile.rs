@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use hooklab_vm::event::{Event, Observer};
-use hooklab_vm::host::digest::{hex, sha256};
+use hooklab_vm::host::digest::xxh3;
 use xshell::{Shell, cmd};
 
 use crate::exit::Refused;
@@ -27,7 +27,7 @@ const DUMMY: &str = "__eunomia_dummy_";
 pub fn headers(lab: &Lab, packager: &Path) -> Result<PathBuf> {
     let parent = lab.work.join("headers");
     let bytes = fs::read(packager).with_context(|| format!("failed to read {}", packager.display()))?;
-    let include = parent.join(hex(&sha256([bytes])[..8]));
+    let include = parent.join(format!("{:032x}", xxh3(&bytes)));
     if include.is_dir() {
         return Ok(include);
     }

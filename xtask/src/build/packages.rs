@@ -24,7 +24,7 @@ pub(super) fn build(
     observer: &dyn Observer,
 ) -> Result<Vec<PathBuf>> {
     let read = |path: &Path| fs::read(path).with_context(|| format!("failed to read {}", path.display()));
-    let tool = read(packager)?;
+    let tool = sha256([read(packager)?]);
     let mut packages = Vec::new();
     for object in objects {
         let name = object.file_name().unwrap_or_default().to_string_lossy().replace(".bpf.o", "");
