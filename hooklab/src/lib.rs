@@ -26,8 +26,6 @@ pub mod setup;
 pub mod shard;
 pub mod values;
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
 use clap::Parser;
 
@@ -49,5 +47,5 @@ fn open() -> Result<Lab> {
     let here = std::env::current_dir().context("failed to find the current directory")?;
     let work = cargo::target_directory(&here)
         .map_or_else(|| lab::cache().map(|cache| cache.join("work")), |target| Ok(target.join("hooklab")))?;
-    Lab::open(Project::find(&here)?, Path::new(&work), Box::new(Installed::beside_this_program()?))
+    Lab::open(Project::find(&here)?, &work, Box::new(Installed::beside_this_program()?))
 }

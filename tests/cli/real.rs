@@ -136,8 +136,8 @@ fn objects_hold_no_path_of_this_machine() {
         let bytes = fs::read(root().join(object)).unwrap();
         let text = String::from_utf8_lossy(&bytes);
         for folder in [root(), &home] {
-            let folder = folder.to_str().unwrap();
-            assert!(paths(&text, folder).is_empty(), "{object} names {folder}");
+            let directory = folder.to_str().unwrap();
+            assert!(paths(&text, directory).is_empty(), "{object} names {directory}");
         }
     }
 }

@@ -53,7 +53,7 @@ fn compose(
     read: impl Fn(&Path) -> Result<Vec<u8>, Error>,
 ) -> Result<(), Error> {
     let internal = |source| Error::File { what: "in memory".into(), source };
-    add(archive, folder("dev"), &[]).map_err(internal)?;
+    add(archive, directory("dev"), &[]).map_err(internal)?;
     // Rust's runtime opens /dev/null for a missing standard stream, the kernel /dev/console for all three;
     // numbers from the kernel's documentation, "Linux allocated devices".
     add(archive, device("dev/null", 1, 3), &[]).map_err(internal)?;
@@ -62,15 +62,15 @@ fn compose(
     let mut made = BTreeSet::from(["dev".to_owned()]);
     for library in libraries {
         // The kernel makes no directory by itself.
-        for directory in ancestors(library) {
-            if made.insert(directory.clone()) {
-                add(archive, folder(&directory), &[]).map_err(internal)?;
+        for parent in ancestors(library) {
+            if made.insert(parent.clone()) {
+                add(archive, directory(&parent), &[]).map_err(internal)?;
             }
         }
         add(archive, file(&relative(library)), &read(library)?).map_err(internal)?;
     }
     if !modules.is_empty() {
-        add(archive, folder("modules"), &[]).map_err(internal)?;
+        add(archive, directory("modules"), &[]).map_err(internal)?;
     }
     for (position, module) in modules.iter().enumerate() {
         let name = module.file_name().unwrap_or_default().to_string_lossy();
@@ -100,7 +100,7 @@ fn add(archive: &mut Vec<u8>, entry: Builder, content: &[u8]) -> io::Result<()> 
     Ok(())
 }
 
-fn folder(name: &str) -> Builder {
+fn directory(name: &str) -> Builder {
     Builder::new(name).mode(EXECUTABLE).set_mode_file_type(ModeFileType::Directory)
 }
 

@@ -1,8 +1,8 @@
-//! The agent: PID 1 of the guest. It makes the guest habitable, says hello, runs the tests it is sent, each in a
+//! The agent: PID 1 of the guest. It mounts file systems, loads modules, reports ready, runs the tests it is sent, each in a
 //! process of its own, and tells what came of them, and what they did to the kernel.
 //!
-//! With `--stdio FOLDER` it does the same as an ordinary process on the running kernel: requests come over
-//! standard input, reports go to standard output, the payload goes into FOLDER.
+//! With `--stdio DIRECTORY` it does the same as an ordinary process on the running kernel: requests come over
+//! standard input, reports go to standard output, the payload goes into DIRECTORY.
 
 mod collect;
 mod facts;
@@ -32,7 +32,7 @@ enum Error {
     NoPort(&'static str),
     #[error(transparent)]
     Protocol(#[from] hooklab_protocol::Error),
-    #[error("usage: hooklab-agent --stdio FOLDER (without arguments it is PID 1 of a guest)")]
+    #[error("usage: hooklab-agent --stdio DIRECTORY (without arguments it is PID 1 of a guest)")]
     Usage,
 }
 
@@ -47,7 +47,7 @@ impl Error {
 pub fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let served = match arguments.as_slice() {
-        [flag, folder] if flag == "--stdio" => serve_host(folder.into()),
+        [flag, directory] if flag == "--stdio" => serve_host(directory.into()),
         _ if std::process::id() == 1 => serve_guest(),
         _ => Err(Error::Usage),
     };
@@ -62,8 +62,8 @@ pub fn main() -> ExitCode {
 }
 
 /// Serves as an ordinary process until standard input ends.
-fn serve_host(folder: PathBuf) -> Result<(), Error> {
-    Session::new(std::io::stdin(), std::io::stdout(), folder, Scope::ProcessGroup)?.serve()
+fn serve_host(directory: PathBuf) -> Result<(), Error> {
+    Session::new(std::io::stdin(), std::io::stdout(), directory, Scope::ProcessGroup)?.serve()
 }
 
 /// Serves as PID 1 until it is told to power off.

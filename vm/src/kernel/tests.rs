@@ -290,17 +290,24 @@ fn a_cache_that_cannot_be_made_is_named() {
     assert!(message.starts_with("failed to create ") && message.contains("cache"), "{message}");
 }
 
-/// Prunes until `count` things are removed, or gives up: a process that another test forks just now has our locks
-/// until it executes.
-pub(crate) fn pruned<T>(count: usize, prune: impl Fn() -> Vec<T>) -> Vec<T> {
-    let mut removed = prune();
+/// Whether this comes to hold: a process that another test forks just now has our locks until it executes.
+pub(crate) fn eventually(mut holds: impl FnMut() -> bool) -> bool {
     for _ in 0..500 {
-        if removed.len() >= count {
-            break;
+        if holds() {
+            return true;
         }
         thread::sleep(std::time::Duration::from_millis(10));
-        removed.extend(prune());
     }
+    holds()
+}
+
+/// Prunes until `count` things are removed, or gives up.
+pub(crate) fn pruned<T>(count: usize, prune: impl Fn() -> Vec<T>) -> Vec<T> {
+    let mut removed = Vec::new();
+    eventually(|| {
+        removed.extend(prune());
+        removed.len() >= count
+    });
     removed
 }
 

@@ -21,8 +21,8 @@ pub(super) enum Heard {
 /// Opens the file that keeps a console. Each machine of a run adds to it: the console of one that died is the one
 /// that is wanted.
 pub(crate) fn create_log(path: &Path) -> io::Result<Log> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
     }
     Ok(Log::new(File::options().create(true).append(true).open(path)?))
 }

@@ -68,7 +68,7 @@ pub enum Plan<'a> {
     },
 }
 
-/// A running machine; dropped, it is killed and its folder removed.
+/// A running machine; dropped, it is killed and its directory removed.
 pub struct Machine {
     child: Child,
     port: UnixStream,
@@ -78,7 +78,7 @@ pub struct Machine {
     tail: SharedTail,
     started: Instant,
     halt: Halt,
-    _folder: Option<TemporaryDirectory>,
+    _directory: Option<TemporaryDirectory>,
 }
 
 impl Machine {
@@ -95,14 +95,14 @@ impl Machine {
         let (port, far_end) = UnixStream::pair()?;
         port.set_write_timeout(Some(CANCEL_INTERVAL))?;
         let reports = port.try_clone()?;
-        let Started { mut child, qemu, folder } = start(plan, far_end, &halt)?;
+        let Started { mut child, qemu, directory } = start(plan, far_end, &halt)?;
         let listener = sender.clone();
         thread::spawn(move || forward_reports(reports, &listener));
         if let Some(console) = child.stderr.take() {
             let tail = tail.clone();
             thread::spawn(move || forward_console(console, log, &tail, &sender));
         }
-        Ok(Self { child, port, qemu, heard, tail, started, halt, _folder: folder })
+        Ok(Self { child, port, qemu, heard, tail, started, halt, _directory: directory })
     }
 
     /// Takes charge of QEMU; if it has a state to load, has it do so, and tells the agent that it slept.

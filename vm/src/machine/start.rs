@@ -31,7 +31,7 @@ pub(super) struct Qemu {
 pub(super) struct Started {
     pub(super) child: Child,
     pub(super) qemu: Option<Qemu>,
-    pub(super) folder: Option<TemporaryDirectory>,
+    pub(super) directory: Option<TemporaryDirectory>,
 }
 
 /// Starts what `plan` says, with `port` to talk to the agent.
@@ -67,18 +67,18 @@ pub(super) fn start(plan: Plan<'_>, port: UnixStream, halt: &Halt) -> Result<Sta
     let mut kept: Vec<OwnedFd> = vec![port.into(), far_end.into(), memory.into(), window.into()];
     kept.extend(initramfs.map(OwnedFd::from));
     let child = spawn(&mut command, kept)?;
-    Ok(Started { child, qemu: Some(qemu), folder: None })
+    Ok(Started { child, qemu: Some(qemu), directory: None })
 }
 
 /// Starts the agent as an ordinary process.
 fn start_agent(agent: &Path, port: UnixStream) -> Result<Started, StartError> {
-    let folder = TemporaryDirectory::new()?;
+    let directory = TemporaryDirectory::new()?;
     let output = port.try_clone()?;
     let mut command = Command::new(agent);
-    command.arg("--stdio").arg(folder.path());
+    command.arg("--stdio").arg(directory.path());
     command.stdin(OwnedFd::from(port)).stdout(OwnedFd::from(output));
     let child = spawn(&mut command, Vec::new())?;
-    Ok(Started { child, qemu: None, folder: Some(folder) })
+    Ok(Started { child, qemu: None, directory: Some(directory) })
 }
 
 /// Starts `command` in a process group of its own: an interrupt from the terminal is ours to handle.

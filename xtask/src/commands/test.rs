@@ -146,9 +146,11 @@ fn command_line(checkout: &Checkout, lab: &Lab, left_out: &LeftOut, suite: Suite
         return Ok(Exit::TestsFailed);
     };
     let names = select(&listed, suite, &left_out.tests);
-    if names.is_empty() {
-        return Ok(Exit::Success);
-    }
+    // Without names, all suites would run; and that there is none says that the list was not understood.
+    anyhow::ensure!(
+        !names.is_empty(),
+        "failed to find a test of the command line to run: `cargo test` lists none"
+    );
     // Without `--exact`, a name stands for every test whose name contains it.
     cargo_test(checkout, lab, &[&tests[..], &["--", "--test-threads=1", "--exact"], &names].concat())
 }
