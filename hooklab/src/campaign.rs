@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use hooklab_vm::TestId;
+use hooklab_types::report::{Report, Shard};
+use hooklab_types::test::TestId;
 use hooklab_vm::accel::Choice;
 use hooklab_vm::event::Observer;
 use hooklab_vm::kernel::{Kernels, Selector, Spec};
@@ -18,9 +19,9 @@ use crate::kernels::failed_to;
 use crate::lab::Lab;
 use crate::naming::Naming;
 use crate::options::{KernelOptions, SetupOptions};
-use crate::report::summary::{Collector, Summary};
+use crate::report::collector::Collector;
 use crate::report::{Fanout, features, json, junit, markdown, table};
-use crate::shard::Shard;
+use crate::shard;
 use crate::values;
 
 /// Which kernels, in which way, and what is told of it.
@@ -117,7 +118,7 @@ impl RunOptions {
             (false, false) => kernels.select_all(&self.kernels).map_err(failed_to)?,
         };
         let specs = match self.shard {
-            Some(shard) => shard.part_of(specs)?,
+            Some(shard) => shard::part(shard, specs)?,
             None => specs,
         };
         if self.isolate && specs.contains(&Spec::Host) {
@@ -152,7 +153,7 @@ impl RunOptions {
         work: &Work,
         begin: Instant,
         observers: &[&dyn Observer],
-    ) -> Result<Summary> {
+    ) -> Result<Report> {
         let saved = lab.saved()?;
         let campaign = Campaign {
             payload: &work.payload.archive,
@@ -174,27 +175,27 @@ impl RunOptions {
         let missing = guests.report_missing(campaign.tests.len(), &fanout);
         let stopped = (missing && self.fail_fast) || run::run(&campaign, guests.jobs(lab, agent), &fanout);
         lab.check_interrupt()?;
-        let summary = collector.summary(guests.accelerator, begin.elapsed(), stopped);
-        Ok(Summary { shard: self.shard, ..summary })
+        let report = collector.report(guests.accelerator, begin.elapsed(), stopped);
+        Ok(Report { shard: self.shard, ..report })
     }
 
     /// Writes the reports that were asked for, each whether or not the others can be.
     ///
     /// # Errors
     /// One cannot be written.
-    pub fn write_reports(&self, summary: &Summary) -> Result<()> {
-        let json = self.json.as_ref().map_or(Ok(()), |path| json::write(summary, path));
-        let junit = self.junit.as_ref().map_or(Ok(()), |path| junit::write(summary, path));
-        let markdown = self.markdown.as_ref().map_or(Ok(()), |path| markdown::write(summary, path));
+    pub fn write_reports(&self, report: &Report) -> Result<()> {
+        let json = self.json.as_ref().map_or(Ok(()), |path| json::write(report, path));
+        let junit = self.junit.as_ref().map_or(Ok(()), |path| junit::write(report, path));
+        let markdown = self.markdown.as_ref().map_or(Ok(()), |path| markdown::write(report, path));
         json.and(junit).and(markdown)
     }
 
     /// Shows the results, but for the last line.
-    pub fn show(&self, lab: &Lab, summary: &Summary) {
-        let failures = table::failures(summary);
-        out!("{failures}\n{}", table::table(summary));
+    pub fn show(&self, lab: &Lab, report: &Report) {
+        let failures = table::failures(report);
+        out!("{failures}\n{}", table::table(report));
         if self.verbose {
-            out!("\n{}", features::text(summary));
+            out!("\n{}", features::text(report));
         }
         if !failures.is_empty() {
             out!("\nconsoles: {}", log_path(lab, "*").display());
@@ -203,9 +204,9 @@ impl RunOptions {
 }
 
 /// Shows the last line of the results, and says how to exit.
-pub fn conclude(summary: &Summary) -> Exit {
-    out!("\n{}", table::verdict(summary));
-    summary.exit()
+pub fn conclude(report: &Report) -> Exit {
+    out!("\n{}", table::verdict(report));
+    Exit::of(report)
 }
 
 #[cfg(test)]
@@ -231,8 +232,8 @@ mod tests {
         let options = Line::parse_from(line).run;
         assert!(options.check_reports().unwrap_err().is::<UsageError>());
         let none = Collector::new(Vec::new(), Vec::new(), Naming::Plain);
-        let summary = none.summary(Accelerator::Tcg, Duration::ZERO, false);
-        assert!(options.write_reports(&summary).is_err());
+        let report = none.report(Accelerator::Tcg, Duration::ZERO, false);
+        assert!(options.write_reports(&report).is_err());
         let read = |name| std::fs::read_to_string(place.path().join(name)).unwrap();
         assert!(read("a.json").contains("\"schema\""), "{}", read("a.json"));
         assert!(read("a.md").contains("| KERNEL"), "{}", read("a.md"));

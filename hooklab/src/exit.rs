@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use hooklab_types::report::{KernelOutcome, Report};
+
 /// Exit code of a run that was interrupted.
 pub const INTERRUPTED: u8 = 130;
 
@@ -42,6 +44,16 @@ pub struct BuildFailed;
 pub struct Interrupted;
 
 impl Exit {
+    /// How a command with these results ends: an error of the lab's wins over a failed test.
+    pub fn of(report: &Report) -> Self {
+        let any = |outcome| report.kernels.iter().any(|kernel| kernel.outcome == outcome);
+        match () {
+            () if report.kernels.is_empty() || any(KernelOutcome::Error) => Self::Lab,
+            () if any(KernelOutcome::Failed) => Self::TestsFailed,
+            () => Self::Success,
+        }
+    }
+
     /// Prints `error` for a person, and says with which code to exit.
     pub fn from_error(error: &anyhow::Error) -> Self {
         if error.is::<Interrupted>() {

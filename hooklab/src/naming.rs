@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use hooklab_vm::TestId;
+use hooklab_types::report::Cell;
+use hooklab_types::test::TestId;
 
 /// How the names of tests are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,17 @@ impl Name {
             None => (dashed(label), None),
         };
         Self { binary: None, base: base.to_owned(), loader, program }
+    }
+}
+
+impl From<&Cell> for Name {
+    fn from(cell: &Cell) -> Self {
+        Self {
+            binary: cell.binary.clone(),
+            base: cell.name.clone(),
+            loader: cell.loader.clone(),
+            program: cell.program.clone(),
+        }
     }
 }
 

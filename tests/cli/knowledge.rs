@@ -21,7 +21,7 @@ fn the_page_of_kernels_says_what_the_guests_say() {
     let kernels = report["kernels"].as_array().unwrap();
     assert!(kernels.len() >= 11, "{report}");
     for kernel in kernels {
-        assert_eq!(kernel["facts"]["btf"], true, "{kernel}");
+        assert_eq!(kernel["features"]["btf"], true, "{kernel}");
         for test in kernel["tests"].as_array().unwrap() {
             assert!(test["loads"][0]["jited_bytes"].as_u64() > Some(0), "{test}");
         }

@@ -12,9 +12,9 @@ fn write(folder: &Path, name: &str, spec: &str, outcome: &str) -> String {
     let failed = outcome == "failed";
     let message = failed.then_some("thread 'a' panicked:\n```\n| left\n```");
     let report = json!({
-        "schema": 1, "accelerator": "tcg", "wall_seconds": 2.5,
+        "schema": 2, "accelerator": "tcg", "wall_seconds": 2.5,
         "kernels": [{
-            "spec": spec, "release": format!("{spec}.9-amd64"), "start": "boot", "outcome": outcome, "error": null,
+            "spec": spec, "arch": "x86_64", "release": format!("{spec}.9-amd64"), "start": "boot", "outcome": outcome, "error": null,
             "boot_seconds": 1.5, "wall_seconds": 2.0, "starts": 1, "not_run": 0, "a_field_of_tomorrow": [1, 2],
             "tests": [{
                 "name": "filter::one_pid", "loader": "aya", "program": "minimal-c", "outcome": outcome,
@@ -70,9 +70,9 @@ fn what_cannot_be_joined_is_refused_by_name() {
     let stderr = Xtask::new(&["report", "merge", &report, "/no/such.json"]).ends_with(3).stderr;
     assert!(stderr.contains("failed to read the report /no/such.json"), "{stderr}");
     let broken = scratch.path().join("broken.json").display().to_string();
-    let schema_2 = r#"{"schema": 2}"#;
+    let schema_3 = r#"{"schema": 3}"#;
     for (content, said) in
-        [("{", "EOF"), ("{}", "no report"), (schema_2, "2, not 1"), (r#"{"schema": 1}"#, "missing")]
+        [("{", "EOF"), ("{}", "no report"), (schema_3, "3, not 2"), (r#"{"schema": 2}"#, "missing")]
     {
         fs::write(&broken, content).unwrap();
         let stderr = Xtask::new(&["report", "merge", &broken]).ends_with(3).stderr;

@@ -1,4 +1,7 @@
 //! What the parts of hooklab say to each other, as types that both ends share.
 
 pub mod demo;
+pub mod kernel;
 pub mod loader;
+pub mod report;
+pub mod test;

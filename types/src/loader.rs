@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A loader: what brings programs into the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum LoaderKind {
     /// The crate `aya`.
@@ -58,17 +59,9 @@ impl fmt::Display for LoaderKind {
 }
 
 /// A name that no loader has.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no loader `{0}`: there is {names}", names = LoaderKind::ALL.map(LoaderKind::name).join(", "))]
 pub struct UnknownLoader(pub String);
-
-impl fmt::Display for UnknownLoader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = LoaderKind::ALL.map(LoaderKind::name).join(", ");
-        write!(f, "there is no loader `{}`: there is {names}", self.0)
-    }
-}
-
-impl std::error::Error for UnknownLoader {}
 
 impl FromStr for LoaderKind {
     type Err = UnknownLoader;
@@ -116,6 +109,7 @@ pub struct Program {
 
 /// What a loaded program cost the verifier, and what the kernel made of it, where the kernel tells.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Cost {
     /// Instructions that the verifier processed, on all paths; told since 5.16.
     pub verified_instructions: Option<u32>,

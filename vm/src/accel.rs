@@ -1,33 +1,14 @@
 //! The accelerator: KVM where a boot with it reached user space, TCG everywhere else.
 
-use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+pub use hooklab_types::kernel::Accelerator;
 use serde::{Deserialize, Serialize};
 
 use crate::arch::{self, Arch};
 use crate::host::{boot_id, write_whole};
-
-/// What runs the guest's instructions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Accelerator {
-    /// The processor, by way of Linux's KVM.
-    Kvm,
-    /// QEMU's translator; works everywhere, several times slower.
-    Tcg,
-}
-
-impl fmt::Display for Accelerator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Kvm => "kvm",
-            Self::Tcg => "tcg",
-        })
-    }
-}
 
 /// What the user wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

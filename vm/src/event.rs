@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-pub use hooklab_protocol::Facts;
-use serde::{Deserialize, Serialize};
+pub use hooklab_types::kernel::{Features, Start};
+pub use hooklab_types::test::{Attempt, Outcome};
 
 use crate::TestId;
 
@@ -40,7 +40,7 @@ pub enum Event {
         /// What `uname -r` prints in the guest.
         release: String,
         /// What the kernel can do.
-        facts: Facts,
+        features: Features,
         /// How the agent came to run.
         start: Start,
         /// From the start of QEMU to the hello.
@@ -97,49 +97,6 @@ pub enum Event {
         /// From the start of the work on it.
         wall: Duration,
     },
-}
-
-/// How an agent came to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Start {
-    /// A machine booted.
-    Boot,
-    /// A saved machine was resumed.
-    Resume,
-    /// On the running kernel, as an ordinary process.
-    Host,
-}
-
-/// A time that a test ran and did not pass, and was not to be the last.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// How it went.
-    pub outcome: Outcome,
-    /// How long it ran.
-    pub seconds: f64,
-    /// Why it did not pass.
-    pub message: Option<String>,
-}
-
-/// How a test went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// It ran and its harness said so.
-    Passed,
-    /// It passed on a fresh machine, after it had not.
-    Flaky,
-    /// It ran and failed.
-    Failed,
-    /// It did not end within its time limit.
-    TimedOut,
-    /// It, or the kernel under it, died.
-    Crashed,
-    /// It left something behind in the kernel.
-    Leaked,
-    /// It is marked as ignored in its source, and was not run.
-    Ignored,
 }
 
 /// A reader of events. Called from many threads.

@@ -20,6 +20,5 @@ pub mod machine;
 pub mod payload;
 pub mod run;
 pub mod saved;
-mod test_id;
 
-pub use test_id::TestId;
+pub use hooklab_types::test::TestId;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hooklab_protocol::{self as protocol, Aftermath, Exit, Facts, Report};
+use hooklab_protocol::{self as protocol, Aftermath, Exit, Features, Report};
 use hooklab_vm::TestId;
 use hooklab_vm::event::{Event, Outcome};
 use hooklab_vm::machine::Plan;
@@ -156,8 +156,9 @@ fn hello() -> [Report; 2] {
 }
 
 fn greeting(release: String) -> Report {
-    let facts = Facts { btf: true, tracefs: true, bpf_lsm: true, bpf_jit: true, kprobes: true, fentry: true };
-    Report::Hello { protocol: protocol::VERSION, release, facts, window: 0 }
+    let features =
+        Features { btf: true, tracefs: true, bpf_lsm: true, bpf_jit: true, kprobes: true, fentry: true };
+    Report::Hello { protocol: protocol::VERSION, release, features, window: 0 }
 }
 
 /// A greeting, and a test that has begun.

@@ -76,20 +76,20 @@ impl Merge {
         };
         let read = |path: &PathBuf| Ok((path.clone(), merge::read(path)?));
         let reports = self.reports.iter().map(read).collect::<Result<Vec<_>>>()?;
-        let summary = merge::merge(reports, &expected)?;
-        self.json.as_ref().map_or(Ok(()), |path| json::write(&summary, path))?;
-        self.junit.as_ref().map_or(Ok(()), |path| junit::write(&summary, path))?;
+        let report = merge::merge(reports, &expected)?;
+        self.json.as_ref().map_or(Ok(()), |path| json::write(&report, path))?;
+        self.junit.as_ref().map_or(Ok(()), |path| junit::write(&report, path))?;
         match self.format {
-            ReportFormat::Markdown => out!("{}", markdown::markdown(&summary)),
+            ReportFormat::Markdown => out!("{}", markdown::markdown(&report)),
             ReportFormat::Text => {
                 out!(
                     "{}\n{}\n\n{}",
-                    table::failures(&summary),
-                    table::table(&summary),
-                    table::verdict(&summary)
+                    table::failures(&report),
+                    table::table(&report),
+                    table::verdict(&report)
                 );
             }
         }
-        Ok(summary.exit())
+        Ok(Exit::of(&report))
     }
 }

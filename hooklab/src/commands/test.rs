@@ -122,11 +122,11 @@ impl Test {
         let payload = pack(&binaries, &programs.loaders)?;
         let guests = Guests::ready(lab, &kernels, &specs, self.run.accel, &programs.agent, live.as_ref())?;
         let work = Work { payload, tests, naming, env: environment(), collect: None };
-        let summary = self.run.run(lab, &guests, &programs.agent, &work, begin, &[live.as_ref()])?;
+        let report = self.run.run(lab, &guests, &programs.agent, &work, begin, &[live.as_ref()])?;
         drop(live);
-        let written = self.run.write_reports(&summary);
-        self.run.show(lab, &summary);
-        let exit = conclude(&summary);
+        let written = self.run.write_reports(&report);
+        self.run.show(lab, &report);
+        let exit = conclude(&report);
         written?;
         Ok(exit)
     }

@@ -4,53 +4,52 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use comfy_table::{ContentArrangement, Table, TableStyle, presets};
-use hooklab_vm::event::Facts;
+use hooklab_types::kernel::Features;
+use hooklab_types::report::{Kernel, Load, Report};
 
-use super::loads::Load;
-use super::summary::{Kernel, Summary};
 use super::table::lines;
 
 /// Both tables, for a person.
-pub fn text(summary: &Summary) -> String {
-    let loads = loads(summary, presets::NOTHING);
+pub fn text(report: &Report) -> String {
+    let loads = loads(report, presets::NOTHING);
     let heading = "instructions that the verifier processed / bytes of machine code:";
     let loads = loads.map(|table| format!("\n\n{heading}\n{}", lines(&table))).unwrap_or_default();
-    format!("{}{loads}", lines(&facts(summary, presets::NOTHING)))
+    format!("{}{loads}", lines(&features(report, presets::NOTHING)))
 }
 
 /// Both tables, as Markdown.
-pub fn markdown(summary: &Summary) -> String {
-    let loads = loads(summary, presets::ASCII_MARKDOWN);
+pub fn markdown(report: &Report) -> String {
+    let loads = loads(report, presets::ASCII_MARKDOWN);
     let loads = loads.map(|table| {
         format!("\n\nInstructions that the verifier processed / bytes of machine code:\n\n{}", lines(&table))
     });
-    format!("{}{}", lines(&facts(summary, presets::ASCII_MARKDOWN)), loads.unwrap_or_default())
+    format!("{}{}", lines(&features(report, presets::ASCII_MARKDOWN)), loads.unwrap_or_default())
 }
 
 /// Kernels down, what they can do across.
-fn facts(summary: &Summary, style: TableStyle) -> Table {
+fn features(report: &Report, style: TableStyle) -> Table {
     let mut table = new_table(style);
     table.set_header(["KERNEL", "RELEASE", "BTF", "TRACEFS", "BPF LSM", "BPF JIT", "KPROBES", "FENTRY"]);
-    for kernel in &summary.kernels {
+    for kernel in &report.kernels {
         let release = kernel.release.clone().unwrap_or_else(|| "-".into());
-        let facts = match kernel.facts {
+        let features = match kernel.features {
             None => ["-"; 6],
-            Some(Facts { btf, tracefs, bpf_lsm, bpf_jit, kprobes, fentry }) => {
+            Some(Features { btf, tracefs, bpf_lsm, bpf_jit, kprobes, fentry }) => {
                 [btf, tracefs, bpf_lsm, bpf_jit, kprobes, fentry]
                     .map(|holds| if holds { "yes" } else { "no" })
             }
         };
-        table.add_row([kernel.spec.clone(), release].into_iter().chain(facts.map(str::to_owned)));
+        table.add_row([kernel.spec.clone(), release].into_iter().chain(features.map(str::to_owned)));
     }
     table
 }
 
 /// Loaders and programs down, kernels across; nothing if nothing was loaded.
-fn loads(summary: &Summary, style: TableStyle) -> Option<Table> {
+fn loads(report: &Report, style: TableStyle) -> Option<Table> {
     let key = |load: &Load| [load.object.clone(), load.program.clone(), load.loader.to_string()];
     let of =
         |kernel: &Kernel| -> Vec<Load> { kernel.tests.iter().flat_map(|cell| cell.loads.clone()).collect() };
-    let by_kernel: Vec<Vec<Load>> = summary.kernels.iter().map(of).collect();
+    let by_kernel: Vec<Vec<Load>> = report.kernels.iter().map(of).collect();
     let mut rows: BTreeMap<[String; 3], Vec<String>> = BTreeMap::new();
     for load in by_kernel.iter().flatten() {
         rows.entry(key(load)).or_default();
@@ -67,7 +66,7 @@ fn loads(summary: &Summary, style: TableStyle) -> Option<Table> {
         return None;
     }
     let mut table = new_table(style);
-    let kernels = summary.kernels.iter().map(|kernel| kernel.spec.clone());
+    let kernels = report.kernels.iter().map(|kernel| kernel.spec.clone());
     table.set_header(["OBJECT", "PROGRAM", "LOADER"].map(str::to_owned).into_iter().chain(kernels));
     for (key, cells) in rows {
         table.add_row(key.into_iter().chain(cells));
@@ -93,7 +92,7 @@ fn cost(loads: &[&Load]) -> String {
             _ => "?".into(),
         }
     };
-    format!("{} / {}", range(|load| load.verified_instructions), range(|load| load.jited_bytes))
+    format!("{} / {}", range(|load| load.cost.verified_instructions), range(|load| load.cost.jited_bytes))
 }
 
 fn span(range: RangeInclusive<u32>) -> String {

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use hooklab_types::report::Report;
 use hooklab_vm::host::write_whole;
 
-use super::summary::Summary;
 use crate::exit::UsageError;
 
 /// Writes the report to `path`, whole or not at all.
-pub fn write(summary: &Summary, path: &Path) -> Result<()> {
-    let mut json = serde_json::to_string_pretty(summary).context("failed to make the JSON report")?;
+pub fn write(report: &Report, path: &Path) -> Result<()> {
+    let mut json = serde_json::to_string_pretty(report).context("failed to make the JSON report")?;
     json.push('\n');
     Ok(write_whole(path, json.as_bytes())?)
 }

@@ -4,23 +4,24 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hooklab_vm::event::{Attempt, Outcome};
+use hooklab_types::report::{Cell, Kernel, Report};
+use hooklab_types::test::{Attempt, Outcome};
 use hooklab_vm::host::write_whole;
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
+use quick_junit::{NonSuccessKind, Report as Suites, TestCase, TestCaseStatus, TestRerun, TestSuite};
 
-use super::summary::{Cell, Kernel, Summary};
+use crate::naming::Name;
 
 /// Writes the report to `path`, whole or not at all.
-pub fn write(summary: &Summary, path: &Path) -> Result<()> {
-    let xml = report(summary).to_string().context("failed to make the JUnit report")?;
+pub fn write(report: &Report, path: &Path) -> Result<()> {
+    let xml = suites(report).to_string().context("failed to make the JUnit report")?;
     Ok(write_whole(path, xml.as_bytes())?)
 }
 
-fn report(summary: &Summary) -> Report {
-    let mut report = Report::new("hooklab");
-    report.set_time(Duration::from_secs_f64(summary.wall_seconds));
-    report.add_test_suites(summary.kernels.iter().map(suite));
-    report
+fn suites(report: &Report) -> Suites {
+    let mut suites = Suites::new("hooklab");
+    suites.set_time(Duration::from_secs_f64(report.wall_seconds));
+    suites.add_test_suites(report.kernels.iter().map(suite));
+    suites
 }
 
 fn suite(kernel: &Kernel) -> TestSuite {
@@ -49,7 +50,7 @@ fn case(kernel: &Kernel, cell: &Cell) -> TestCase {
     if let Some(message) = &cell.message {
         status.set_message(first_line(message)).set_description(message.as_str());
     }
-    let mut case = TestCase::new(cell.title(), status);
+    let mut case = TestCase::new(Name::from(cell).to_string(), status);
     case.set_classname(kernel.spec.as_str()).set_time(Duration::from_secs_f64(cell.seconds));
     case
 }

@@ -1,7 +1,7 @@
 //! What tests loaded into the kernel, as their helper notes it in files that come back from the guest.
 
-use hooklab_types::loader::{Attached, LoaderKind, Program};
-use serde::{Deserialize, Serialize};
+use hooklab_types::loader::{Attached, Program};
+use hooklab_types::report::Load;
 
 /// Where tests put these files, below the directory that is collected (`tests/guest/support/loads.rs`).
 const DIRECTORY: &str = "loads/";
@@ -10,21 +10,6 @@ const DIRECTORY: &str = "loads/";
 /// ends in tables and on a page.
 const NAME_BYTES: usize = 100;
 const PROGRAMS: usize = 64;
-
-/// A program that a test had loaded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Load {
-    /// What loaded it.
-    pub loader: LoaderKind,
-    /// The object it is from.
-    pub object: String,
-    /// The function.
-    pub program: String,
-    /// Instructions that the verifier went through, where the kernel tells (5.16 and later).
-    pub verified_instructions: Option<u32>,
-    /// Bytes of machine code; none where the program is interpreted.
-    pub jited_bytes: Option<u32>,
-}
 
 /// Reads such a file; of others, and of lines that are none, nothing comes.
 pub fn read(path: &str, content: &str) -> Vec<Load> {
@@ -39,8 +24,7 @@ pub fn read(path: &str, content: &str) -> Vec<Load> {
             loader,
             object: object.clone(),
             program: name,
-            verified_instructions: cost.verified_instructions,
-            jited_bytes: cost.jited_bytes,
+            cost,
         })
     });
     loads.collect()
@@ -65,10 +49,10 @@ mod tests {
         let loads = read("loads/17.jsonl", &content);
         assert_eq!(loads.len(), 2);
         assert_eq!(
-            (loads[0].program.as_str(), loads[0].verified_instructions, loads[0].jited_bytes),
+            (loads[0].program.as_str(), loads[0].cost.verified_instructions, loads[0].cost.jited_bytes),
             ("a", Some(7), Some(60))
         );
-        assert_eq!((loads[1].program.as_str(), loads[1].verified_instructions), ("b", None));
+        assert_eq!((loads[1].program.as_str(), loads[1].cost.verified_instructions), ("b", None));
         assert_eq!(read("tests/guest/snapshots/x.snap.new", &content), []);
     }
 

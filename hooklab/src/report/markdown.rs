@@ -3,27 +3,27 @@
 use std::path::Path;
 
 use anyhow::Result;
+use hooklab_types::report::Report;
 use hooklab_vm::host::write_whole;
 
 use console::strip_ansi_codes;
 use hooklab_vm::console::printable;
 
-use super::summary::Summary;
 use super::table::{self, Headline};
 
 /// Writes the report to `path`, whole or not at all.
 ///
 /// # Errors
 /// It cannot be written.
-pub fn write(summary: &Summary, path: &Path) -> Result<()> {
-    Ok(write_whole(path, format!("{}\n", markdown(summary)).as_bytes())?)
+pub fn write(report: &Report, path: &Path) -> Result<()> {
+    Ok(write_whole(path, format!("{}\n", markdown(report)).as_bytes())?)
 }
 
 /// The table, a paragraph for each failure, and the verdict.
-pub fn markdown(summary: &Summary) -> String {
-    let table = table::markdown(summary);
-    let mut text = format!("{}\n\n{}\n", strip_ansi_codes(&table), table::verdict(summary));
-    for (Headline { word, what }, message) in table::problems(summary) {
+pub fn markdown(report: &Report) -> String {
+    let table = table::markdown(report);
+    let mut text = format!("{}\n\n{}\n", strip_ansi_codes(&table), table::verdict(report));
+    for (Headline { word, what }, message) in table::problems(report) {
         // Longer than any fence in the message, so that nothing in it ends the block.
         let longest = message.split(|character| character != '`').map(str::len).max().unwrap_or(0);
         let fence = "`".repeat(longest.max(2) + 1);

@@ -4,16 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use hooklab_vm::accel::Accelerator;
+use hooklab_types::kernel::Accelerator;
+use hooklab_types::report::{Kernel, KernelOutcome, Report, SCHEMA, Shard};
 use hooklab_vm::kernel::Spec;
 use serde_json::Value;
 
-use super::summary::{Kernel, KernelOutcome, SCHEMA, Summary};
 use crate::exit::UsageError;
-use crate::shard::Shard;
 
 /// Reads a report that `vm-test --json` wrote.
-pub fn read(path: &Path) -> Result<Summary> {
+pub fn read(path: &Path) -> Result<Report> {
     let failed = || format!("failed to read the report {}", path.display());
     let report: Value = serde_json::from_slice(&fs::read(path).with_context(failed)?).with_context(failed)?;
     match &report["schema"] {
@@ -29,9 +28,9 @@ pub fn read(path: &Path) -> Result<Summary> {
 ///
 /// # Errors
 /// Two reports have the same kernel.
-pub fn merge(reports: Vec<(PathBuf, Summary)>, expected: &[Spec]) -> Result<Summary, UsageError> {
+pub fn merge(reports: Vec<(PathBuf, Report)>, expected: &[Spec]) -> Result<Report, UsageError> {
     let mut sources: Vec<(String, PathBuf)> = Vec::new();
-    let mut merged = Summary {
+    let mut merged = Report {
         schema: SCHEMA,
         shard: None,
         accelerator: Accelerator::Kvm,
@@ -89,17 +88,16 @@ mod tests {
     use super::*;
     use crate::exit::Exit;
 
-    fn report(specs: &[&str], outcome: KernelOutcome, shard: Option<&str>) -> (PathBuf, Summary) {
+    fn report(specs: &[&str], outcome: KernelOutcome, shard: Option<&str>) -> (PathBuf, Report) {
         let kernels = specs.iter().map(|spec| Kernel { outcome, ..Kernel::unknown(spec) }).collect();
         let accelerator = if shard == Some("2/2") { Accelerator::Tcg } else { Accelerator::Kvm };
         let shard = shard.map(|shard| shard.parse().unwrap());
-        let summary =
-            Summary { schema: SCHEMA, shard, accelerator, wall_seconds: specs.len() as f64, kernels };
-        (format!("{}.json", specs.join("+")).into(), summary)
+        let report = Report { schema: SCHEMA, shard, accelerator, wall_seconds: specs.len() as f64, kernels };
+        (format!("{}.json", specs.join("+")).into(), report)
     }
 
-    fn specs(summary: &Summary) -> Vec<&str> {
-        summary.kernels.iter().map(|kernel| kernel.spec.as_str()).collect()
+    fn specs(report: &Report) -> Vec<&str> {
+        report.kernels.iter().map(|kernel| kernel.spec.as_str()).collect()
     }
 
     #[test]
@@ -111,14 +109,14 @@ mod tests {
         let merged = merge(shards, &["6.1".parse().unwrap()]).unwrap();
         assert_eq!(specs(&merged), ["5.10", "6.1", "6.12", "7.3", "rc"]);
         assert_eq!((merged.wall_seconds, merged.accelerator), (3.0, Accelerator::Tcg));
-        assert_eq!((merged.exit(), merged.shard), (Exit::Success, None));
+        assert_eq!((Exit::of(&merged), merged.shard), (Exit::Success, None));
     }
 
     #[test]
     fn the_worst_outcome_is_that_of_the_whole() {
         let merged = |second| {
             let first = report(&["6.1"], KernelOutcome::Passed, None);
-            merge(vec![first, report(&["6.12"], second, None)], &[]).unwrap().exit()
+            Exit::of(&merge(vec![first, report(&["6.12"], second, None)], &[]).unwrap())
         };
         assert_eq!(merged(KernelOutcome::Failed), Exit::TestsFailed);
         assert_eq!(merged(KernelOutcome::Error), Exit::Lab);
@@ -128,10 +126,10 @@ mod tests {
     fn what_is_missing_is_an_error_of_the_lab() {
         let one = || vec![report(&["6.1"], KernelOutcome::Passed, Some("1/2"))];
         let without_shard = merge(one(), &[]).unwrap();
-        assert_eq!((specs(&without_shard), without_shard.exit()), (vec!["6.1", "shard 2/2"], Exit::Lab));
+        assert_eq!((specs(&without_shard), Exit::of(&without_shard)), (vec!["6.1", "shard 2/2"], Exit::Lab));
         let alone = vec![report(&["6.1"], KernelOutcome::Passed, None)];
         let without_kernel = merge(alone, &["6.1".parse().unwrap(), "rc".parse().unwrap()]).unwrap();
-        assert_eq!((specs(&without_kernel), without_kernel.exit()), (vec!["6.1", "rc"], Exit::Lab));
+        assert_eq!((specs(&without_kernel), Exit::of(&without_kernel)), (vec!["6.1", "rc"], Exit::Lab));
     }
 
     #[test]

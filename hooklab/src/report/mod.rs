@@ -1,5 +1,6 @@
 //! Reporters: readers of the lab's one stream of events.
 
+pub mod collector;
 pub mod features;
 pub mod json;
 pub mod junit;
@@ -8,7 +9,6 @@ pub mod loads;
 pub mod markdown;
 pub mod merge;
 pub mod progress;
-pub mod summary;
 pub mod table;
 
 use std::io::IsTerminal;

@@ -2,10 +2,12 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle, presets};
 use console::style;
+use hooklab_types::kernel::Start;
+use hooklab_types::report::{Cell, Kernel, KernelOutcome, Report};
+use hooklab_types::test::Outcome;
 use hooklab_vm::console::printable;
-use hooklab_vm::event::{Outcome, Start};
 
-use super::summary::{Cell, Kernel, KernelOutcome, Summary};
+use crate::naming::Name;
 
 /// How an outcome is called in a line.
 pub fn outcome_word(outcome: Outcome) -> &'static str {
@@ -31,13 +33,13 @@ pub fn indented(text: &str) -> String {
 }
 
 /// The table, as text.
-pub fn table(summary: &Summary) -> String {
-    lines(&grid(summary, presets::NOTHING))
+pub fn table(report: &Report) -> String {
+    lines(&grid(report, presets::NOTHING))
 }
 
 /// The table, as Markdown.
-pub fn markdown(summary: &Summary) -> String {
-    lines(&grid(summary, presets::ASCII_MARKDOWN))
+pub fn markdown(report: &Report) -> String {
+    lines(&grid(report, presets::ASCII_MARKDOWN))
 }
 
 /// A table's lines, without blanks at their ends.
@@ -45,8 +47,8 @@ pub fn lines(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-fn grid(summary: &Summary, style: TableStyle) -> Table {
-    let columns = columns(summary);
+fn grid(report: &Report, style: TableStyle) -> Table {
+    let columns = columns(report);
     let mut table = Table::new();
     table.load_style(style).set_content_arrangement(ContentArrangement::Disabled);
     let mut header = vec!["KERNEL".to_owned(), "RELEASE".to_owned(), "START".to_owned()];
@@ -56,7 +58,7 @@ fn grid(summary: &Summary, style: TableStyle) -> Table {
     header.extend(["TIME".to_owned(), "RESULT".to_owned()]);
     let last = header.len();
     table.set_header(header);
-    for kernel in &summary.kernels {
+    for kernel in &report.kernels {
         let mut row =
             vec![kernel.spec.clone(), kernel.release.clone().unwrap_or_else(|| "-".into()), start(kernel)];
         row.extend(columns.iter().map(|column| tally(kernel, column.as_deref())));
@@ -72,8 +74,8 @@ fn grid(summary: &Summary, style: TableStyle) -> Table {
 }
 
 /// The loaders that have tests, and at last the tests that are no one loader's.
-fn columns(summary: &Summary) -> Vec<Option<String>> {
-    let cells = summary.kernels.iter().flat_map(|kernel| &kernel.tests);
+fn columns(report: &Report) -> Vec<Option<String>> {
+    let cells = report.kernels.iter().flat_map(|kernel| &kernel.tests);
     let mut columns: Vec<Option<String>> = cells.map(|cell| cell.loader.clone()).collect();
     columns.sort_by_key(|column| (column.is_none(), column.clone()));
     columns.dedup();
@@ -107,17 +109,19 @@ fn result(kernel: &Kernel) -> String {
 }
 
 /// Each kernel that is in error, and each test that did not pass, or not at once: what it is, and why.
-pub fn problems(summary: &Summary) -> Vec<(Headline, &str)> {
+pub fn problems(report: &Report) -> Vec<(Headline, &str)> {
     let mut problems = Vec::new();
-    for kernel in &summary.kernels {
+    for kernel in &report.kernels {
         let error = kernel.error.as_deref();
         problems.extend(error.map(|error| (Headline { word: "ERROR", what: kernel.spec.clone() }, error)));
-        for cell in kernel.tests.iter().filter(|cell| !cell.is_fine() || cell.outcome == Outcome::Flaky) {
+        for cell in
+            kernel.tests.iter().filter(|cell| !cell.outcome.is_fine() || cell.outcome == Outcome::Flaky)
+        {
             let times = match cell.earlier.len() + 1 {
                 1 => String::new(),
                 times => format!(", run {times} times"),
             };
-            let what = format!("{} on {}{times}", cell.title(), kernel.spec);
+            let what = format!("{} on {}{times}", Name::from(cell), kernel.spec);
             let headline = Headline { word: outcome_word(cell.outcome), what };
             // Of a flaky test the first failure is what there is to see.
             let first = cell.earlier.first().and_then(|attempt| attempt.message.as_deref());
@@ -136,22 +140,24 @@ pub struct Headline {
 }
 
 /// A paragraph for each of [`problems`].
-pub fn failures(summary: &Summary) -> String {
+pub fn failures(report: &Report) -> String {
     let paragraph = |(Headline { word, what }, message): (Headline, &str)| {
         format!("\n{} {what}\n{}\n", style(word).red().bold(), indented(message))
     };
-    problems(summary).into_iter().map(paragraph).collect()
+    problems(report).into_iter().map(paragraph).collect()
 }
 
 /// The last line.
-pub fn verdict(summary: &Summary) -> String {
-    let (passed, failed, ignored) = summary.counts();
-    let flaky = match summary.kernels.iter().map(Kernel::flaky).sum() {
+pub fn verdict(report: &Report) -> String {
+    let passed = report.count(|outcome| outcome == Outcome::Passed);
+    let failed = report.count(|outcome| !outcome.is_fine());
+    let ignored = report.count(|outcome| outcome == Outcome::Ignored);
+    let flaky = match report.kernels.iter().map(Kernel::flaky).sum() {
         0 => String::new(),
         count => format!(", {count} flaky"),
     };
     let skipped = if ignored > 0 { format!(", {ignored} skipped") } else { String::new() };
-    let not_run = match summary.kernels.iter().map(|kernel| kernel.not_run).sum() {
+    let not_run = match report.kernels.iter().map(|kernel| kernel.not_run).sum() {
         0 => String::new(),
         1 => "\n1 test was not run".into(),
         count => format!("\n{count} tests were not run"),

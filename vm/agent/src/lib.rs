@@ -5,7 +5,7 @@
 //! standard input, reports go to standard output, the payload goes into DIRECTORY.
 
 mod collect;
-mod facts;
+mod features;
 mod guest;
 mod libraries;
 mod output;

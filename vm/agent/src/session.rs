@@ -7,12 +7,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use hooklab_protocol::{
-    self as protocol, Aftermath, Facts, PAYLOAD_VARIABLE, Place, ROOT_DIRECTORY, Report, Request, Run, Wake,
+    self as protocol, Aftermath, Features, PAYLOAD_VARIABLE, Place, ROOT_DIRECTORY, Report, Request, Run,
+    Wake,
 };
 
 use crate::Error;
 use crate::collect::Collector;
-use crate::facts;
+use crate::features;
 use crate::libraries;
 use crate::process::Processes;
 use crate::room::Room;
@@ -29,7 +30,7 @@ pub(crate) struct Session<R: Read, W: Write> {
     scope: Scope,
     processes: Processes,
     collector: Option<Collector>,
-    facts: Facts,
+    features: Features,
     window: Option<Window>,
     /// A machine as it was before anything ran on it; none for the running kernel, on which others are at work.
     watch: Option<Watch>,
@@ -42,12 +43,12 @@ impl<R: Read, W: Write> Session<R, W> {
     pub(crate) fn new(from: R, to: W, folder: PathBuf, scope: Scope) -> Result<Self, Error> {
         let from = BufReader::with_capacity(256 << 10, from);
         // The trying comes first: the watch takes what it leaves for what was there.
-        let (processes, facts) = (Processes::new(scope)?, facts::find_out());
+        let (processes, features) = (Processes::new(scope)?, features::find_out());
         let (window, watch) = match scope {
             Scope::Machine => (Window::open(), Some(Watch::begin())),
             Scope::ProcessGroup => (None, None),
         };
-        Ok(Self { from, to, folder, scope, processes, collector: None, facts, window, watch, room: None })
+        Ok(Self { from, to, folder, scope, processes, collector: None, features, window, watch, room: None })
     }
 
     /// Says hello and serves until told to power off, or until the host is gone.
@@ -76,8 +77,8 @@ impl<R: Read, W: Write> Session<R, W> {
 
     fn hello(&mut self) -> Result<(), Error> {
         let window = self.window.as_ref().map_or(0, Window::bytes);
-        let (protocol, release, facts) = (protocol::VERSION, release()?, self.facts);
-        self.report(&Report::Hello { protocol, release, facts, window })
+        let (protocol, release, features) = (protocol::VERSION, release()?, self.features);
+        self.report(&Report::Hello { protocol, release, features, window })
     }
 
     fn wake(&mut self, wake: &Wake) -> Result<(), Error> {

@@ -6,11 +6,12 @@
 
 use std::io::{self, Read, Write};
 
+pub use hooklab_types::kernel::Features;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Version of the protocol; host and agent must speak the same.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Name of the virtio-serial port that carries the protocol (`/sys/class/virtio-ports/*/name` in the guest).
 pub const PORT_NAME: &str = "hooklab";
@@ -111,7 +112,7 @@ pub enum Report {
         /// What `uname -r` prints.
         release: String,
         /// What the kernel can do.
-        facts: Facts,
+        features: Features,
         /// The longest payload, in bytes, that can be taken from a window; zero if the agent can read none.
         window: u64,
     },
@@ -152,23 +153,6 @@ pub enum Report {
         /// What happened.
         message: String,
     },
-}
-
-/// What a kernel can do for those who trace or hook it: each found out by trying, in the guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
-    /// It describes its own types (`/sys/kernel/btf/vmlinux`).
-    pub btf: bool,
-    /// Its trace events are there.
-    pub tracefs: bool,
-    /// `bpf` is among the security modules in force.
-    pub bpf_lsm: bool,
-    /// It compiles eBPF programs.
-    pub bpf_jit: bool,
-    /// A kprobe could be put on a function.
-    pub kprobes: bool,
-    /// An eBPF program could be attached to the entry of a function.
-    pub fentry: bool,
 }
 
 /// What a test did to the kernel it ran on; nothing, as a rule.

@@ -16,7 +16,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use hooklab_protocol::{self as protocol, ENTROPY_BYTES, Facts, Place, Report, Request, Run, Wake};
+use hooklab_protocol::{self as protocol, ENTROPY_BYTES, Features, Place, Report, Request, Run, Wake};
 
 use self::death::quoted;
 use self::listen::{Heard, forward_console, forward_reports};
@@ -137,15 +137,15 @@ impl Machine {
     ///
     /// # Errors
     /// If the machine dies, or says something else, or nothing within `limit`.
-    pub fn hello(&mut self, limit: Duration) -> Result<(String, Facts, Duration), Death> {
+    pub fn hello(&mut self, limit: Duration) -> Result<(String, Features, Duration), Death> {
         let deadline = Instant::now() + limit;
         self.take_charge(limit)?;
         match self.next_until(deadline, limit)? {
-            Report::Hello { protocol, release, facts, window } if protocol == protocol::VERSION => {
+            Report::Hello { protocol, release, features, window } if protocol == protocol::VERSION => {
                 if let Some(qemu) = &mut self.qemu {
                     qemu.window_bytes = window.min(u64::from(WINDOW_MIB) << 20);
                 }
-                Ok((quoted(&release).replace('\n', " "), facts, self.started.elapsed()))
+                Ok((quoted(&release).replace('\n', " "), features, self.started.elapsed()))
             }
             other => Err(Death::nonsense(&format!("instead of hello it said {other:?}"))),
         }

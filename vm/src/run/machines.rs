@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Run;
 use crate::compose::Composed;
-use crate::event::{Event, Facts, Start};
+use crate::event::{Event, Features, Start};
 use crate::host::file_lock;
 use crate::initramfs;
 use crate::machine::{Death, Machine, Plan, StartError};
@@ -49,7 +49,7 @@ enum Way {
 pub(super) struct Up {
     pub(super) machine: Machine,
     pub(super) release: String,
-    pub(super) facts: Facts,
+    pub(super) features: Features,
     pub(super) start: Start,
     pub(super) boot: Duration,
 }
@@ -209,8 +209,8 @@ fn resume(run: &Run<'_>, composed: &Composed, saved: &Saved, log: &Path) -> Resu
 
 fn up(run: &Run<'_>, plan: Plan<'_>, start: Start, limit: Duration, log: &Path) -> Result<Up, NoMachine> {
     let mut machine = Machine::start(plan, Some(log), run.halt())?;
-    let (release, facts, boot) = machine.hello(limit)?;
-    Ok(Up { machine, release, facts, start, boot })
+    let (release, features, boot) = machine.hello(limit)?;
+    Ok(Up { machine, release, features, start, boot })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -104,9 +104,9 @@ impl<'a> Runner<'a> {
 
     /// Runs on this machine what it may run.
     fn run_on(&mut self, up: Up) -> Result<(), Death> {
-        let Up { mut machine, release, facts, start, boot } = up;
+        let Up { mut machine, release, features, start, boot } = up;
         let spec = self.kernel.job.spec.clone();
-        self.run.observer.notify(Event::KernelUp { spec, release, facts, start, boot });
+        self.run.observer.notify(Event::KernelUp { spec, release, features, start, boot });
         loop {
             machine.run(self.request())?;
             let fit = self.follow(&mut machine)?;

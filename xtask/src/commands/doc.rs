@@ -1,4 +1,4 @@
-//! `cargo xtask doc`: what a report says of the kernels, in docs/kernels.md.
+//! `cargo xtask doc`: what is generated in docs/.
 
 use std::path::PathBuf;
 
@@ -11,32 +11,38 @@ use hooklab::report::merge;
 use crate::checkout::Checkout;
 use crate::page::Page;
 
-/// Put what a report says of the kernels into docs/kernels.md
+/// Generate docs/report.schema.json and, from a report, the table in docs/kernels.md
 #[derive(Debug, Args)]
 pub(crate) struct Doc {
-    /// A report that `vm-test --all one_pid --json` wrote
+    /// A report that `vm-test --all one_pid --json` wrote: generate the table in docs/kernels.md, too
     #[arg(value_name = "PATH")]
-    report: PathBuf,
-    /// Write nothing: exit with 1 if the page says something else
+    report: Option<PathBuf>,
+    /// Write nothing: exit with 1 if a file is out of date
     #[arg(long)]
     check: bool,
 }
 
 impl Doc {
-    /// Writes the page, or compares it.
+    /// Writes the files, or compares them.
     pub(crate) fn run(&self, checkout: &Checkout) -> Result<Exit> {
-        let page = Page::new(&checkout.root, &merge::read(&self.report)?)?;
-        match (page.is_stale(), self.check) {
-            (false, _) => out!("docs/kernels.md says what the report says"),
-            (true, false) => page.write()?,
-            (true, true) => {
-                out!(
-                    "docs/kernels.md says something else: `cargo xtask doc {}` corrects it",
-                    self.report.display()
-                );
-                return Ok(Exit::TestsFailed);
+        let root = &checkout.root;
+        let kernels =
+            self.report.as_ref().map(|path| Page::kernels(root, &merge::read(path)?)).transpose()?;
+        let mut exit = Exit::Success;
+        for page in [Page::schema(root)?].into_iter().chain(kernels) {
+            let name = page.path().strip_prefix(root).unwrap_or(page.path()).display();
+            match (page.is_stale(), self.check) {
+                (false, _) => out!("{name} is up to date"),
+                (true, false) => {
+                    page.write()?;
+                    out!("{name} is written");
+                }
+                (true, true) => {
+                    out!("{name} is out of date: `cargo xtask doc` with the same report updates it");
+                    exit = Exit::TestsFailed;
+                }
             }
         }
-        Ok(Exit::Success)
+        Ok(exit)
     }
 }

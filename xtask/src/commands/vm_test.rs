@@ -14,10 +14,10 @@ use hooklab::kernels::{self, failed_to};
 use hooklab::lab::Lab;
 use hooklab::naming::Naming;
 use hooklab::options::EcliOptions;
-use hooklab::report::summary::Summary;
 use hooklab::setup::{self, Purpose};
 use hooklab::{out, report};
 use hooklab_types::loader::LoaderKind;
+use hooklab_types::report::Report;
 use hooklab_vm::binary;
 use hooklab_vm::event::Observer;
 use hooklab_vm::kernel::Spec;
@@ -102,9 +102,9 @@ impl VmTest {
         };
         lab.check_interrupt()?;
         let snapshots = Snapshots::new(self.bless);
-        let summary = self.run.run(lab, &guests, &agent, &work, begin, &[observer, &snapshots])?;
+        let report = self.run.run(lab, &guests, &agent, &work, begin, &[observer, &snapshots])?;
         drop(live);
-        self.conclude(checkout, lab, &summary, &snapshots)
+        self.conclude(checkout, lab, &report, &snapshots)
     }
 
     /// The names of other people's tests are not taken apart.
@@ -190,12 +190,12 @@ impl VmTest {
         &self,
         checkout: &Checkout,
         lab: &Lab,
-        summary: &Summary,
+        report: &Report,
         snapshots: &Snapshots,
     ) -> Result<Exit> {
-        let written = self.run.write_reports(summary);
+        let written = self.run.write_reports(report);
         let stored = snapshots.store(&checkout.root);
-        self.run.show(lab, summary);
+        self.run.show(lab, report);
         match (&stored, self.bless) {
             (Ok(count), true) => out!("\n{count} snapshots changed in {SNAPSHOTS}"),
             (Ok(0) | Err(_), _) => {}
@@ -203,7 +203,7 @@ impl VmTest {
                 out!("\n{count} snapshots differ: `cargo insta review` shows them, --bless accepts them all");
             }
         }
-        let exit = conclude(summary);
+        let exit = conclude(report);
         written.and(stored)?;
         Ok(exit)
     }

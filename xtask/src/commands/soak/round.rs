@@ -7,7 +7,8 @@ use fastrand::Rng;
 use hooklab_vm::event::Outcome;
 
 use super::fault::Fault;
-use hooklab::report::summary::{KernelOutcome, Summary};
+use hooklab::naming::Name;
+use hooklab_types::report::{KernelOutcome, Report};
 
 /// Tests to choose from: all, some, one.
 const FILTERS: [&str; 4] = ["", "filter::", "programs::", "filter::one_pid [libbpf minimal-c]"];
@@ -57,7 +58,7 @@ impl Round {
         &self,
         caused: bool,
         code: Option<i32>,
-        report: Option<&Summary>,
+        report: Option<&Report>,
     ) -> Result<String, String> {
         match self.fault {
             Fault::Kill if caused => expect(code.is_none(), "killed", code),
@@ -74,7 +75,7 @@ impl Round {
     fn verdicts(
         &self,
         code: Option<i32>,
-        report: Option<&Summary>,
+        report: Option<&Report>,
         one: Option<Outcome>,
     ) -> Result<String, String> {
         let report = report.ok_or_else(|| format!("no report, exit code {code:?}"))?;
@@ -95,7 +96,7 @@ impl Round {
             _ => false,
         };
         let said: Vec<String> =
-            others.iter().map(|cell| format!("{} {:?}", cell.title(), cell.outcome)).collect();
+            others.iter().map(|cell| format!("{} {:?}", Name::from(*cell), cell.outcome)).collect();
         let said = format!(
             "{} cells, {}",
             cells.count(),

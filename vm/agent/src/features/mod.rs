@@ -1,4 +1,4 @@
-//! Facts about the kernel that decide what can be run on it, found out by trying: a file that is there says less than a
+//! Features of the kernel that decide what can be run on it, found out by trying: a file that is there says less than a
 //! program that was taken.
 //!
 //! This is here, and not in a test, so that it is done once for each kernel, before its machine is saved, whatever tests
@@ -11,15 +11,15 @@ mod perf;
 use std::fs;
 use std::path::Path;
 
-use hooklab_protocol::Facts;
+use hooklab_protocol::Features;
 
 /// A function that every kernel has, that is traced like any other, and that nobody calls while the guest comes up.
 const FUNCTION: &str = "vfs_fsync";
 
 /// Tries everything.
-pub(crate) fn find_out() -> Facts {
+pub(crate) fn find_out() -> Features {
     let function = btf::function_id(FUNCTION).ok();
-    Facts {
+    Features {
         btf: function.is_some(),
         tracefs: ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"].iter().any(|folder| has_events(folder)),
         bpf_lsm: active_lsms().split(',').any(|name| name == "bpf"),
