@@ -11,7 +11,7 @@ use hooklab_vm::accel::Choice;
 use hooklab_vm::event::Observer;
 use hooklab_vm::kernel::{Kernels, Selector, Spec};
 use hooklab_vm::payload::Payload;
-use hooklab_vm::run::{self, Campaign, Isolation};
+use hooklab_vm::run::{self, Campaign, EnvVar, Isolation};
 
 use crate::exit::{Exit, UsageError};
 use crate::guests::{self, Guests, log_path};
@@ -100,8 +100,8 @@ pub struct Work {
     pub tests: Vec<(TestId, bool)>,
     /// How their names are read.
     pub naming: Naming,
-    /// Environment of the tests; `{payload}` in a value stands for the directory of the payload.
-    pub env: Vec<(String, String)>,
+    /// Environment variables of the tests.
+    pub env: Vec<EnvVar>,
     /// Directory in the payload from which new and changed files come back.
     pub collect: Option<String>,
 }

@@ -9,6 +9,7 @@ use hooklab_vm::binary;
 use hooklab_vm::event::{Event, Observer};
 use hooklab_vm::linked::Linked;
 use hooklab_vm::payload;
+use hooklab_vm::run::EnvVar;
 
 use crate::exit::UsageError;
 use crate::options::EcliOptions;
@@ -78,8 +79,8 @@ impl Ecli {
     }
 
     /// Where the loader finds it in a guest, if it was packed.
-    pub fn environment() -> (String, String) {
-        ("HOOKLAB_ECLI".into(), format!("{{payload}}/{DIRECTORY}/{PROGRAM}"))
+    pub fn environment() -> EnvVar {
+        EnvVar::in_payload("HOOKLAB_ECLI", format!("{DIRECTORY}/{PROGRAM}"))
     }
 
     /// Finds out what a program is linked to, and whether it is an `ecli` at all.

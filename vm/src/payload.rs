@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hooklab_protocol::{PAYLOAD_MTIME, ROOT_DIRECTORY};
+use hooklab_protocol::{EnvVar, PAYLOAD_MTIME, ROOT_DIRECTORY};
 
 use crate::linked::{self, Linked};
 
@@ -32,8 +32,8 @@ pub struct Payload {
 
 impl Payload {
     /// The variable that tells a guest's dynamic linker where the libraries are.
-    pub fn environment(&self) -> (String, String) {
-        ("LD_LIBRARY_PATH".to_owned(), self.library_path.clone())
+    pub fn environment(&self) -> EnvVar {
+        EnvVar::text("LD_LIBRARY_PATH", &self.library_path)
     }
 }
 
@@ -96,6 +96,8 @@ impl Builder {
 
 #[cfg(test)]
 mod tests {
+    use hooklab_protocol::EnvValue;
+
     use super::*;
 
     #[test]
@@ -111,7 +113,7 @@ mod tests {
         let names: Vec<String> = entries.map(|path| path.display().to_string()).collect();
         let library = names.iter().find(|name| name.ends_with("/libc.so.6")).unwrap();
         assert_eq!(names.iter().filter(|name| *name == library).count(), 1, "{names:?}");
-        let (_, path) = payload.environment();
+        let EnvValue::Text(path) = payload.environment().value else { panic!("it is the text of a path") };
         let directory = library.strip_prefix(ROOT_DIRECTORY).unwrap().rsplit_once('/').unwrap().0;
         assert!(path.split(':').any(|part| part == directory), "{path} lacks {directory}");
     }

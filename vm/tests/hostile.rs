@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hooklab_protocol::{self as protocol, Aftermath, Exit, Features, Report};
+use hooklab_protocol::{self as protocol, Exit, Features, Report, SideEffects};
 use hooklab_vm::TestId;
 use hooklab_vm::event::{Event, Outcome};
 use hooklab_vm::machine::Plan;
@@ -158,7 +158,7 @@ fn hello() -> [Report; 2] {
 fn greeting(release: String) -> Report {
     let features =
         Features { btf: true, tracefs: true, bpf_lsm: true, bpf_jit: true, kprobes: true, fentry: true };
-    Report::Hello { protocol: protocol::VERSION, release, features, window: 0 }
+    Report::Ready { protocol: protocol::VERSION, release, features, shared_memory_bytes: 0 }
 }
 
 /// A greeting, and a test that has begun.
@@ -169,7 +169,7 @@ fn begun() -> Vec<u8> {
 
 fn ended(test: &str, output: &str) -> Report {
     let (exit, micros, output) = (Exit::Code(0), u64::MAX, output.to_owned());
-    Report::Ended { test: test.into(), exit, micros, output, aftermath: Aftermath::default() }
+    Report::Ended { test: test.into(), exit, micros, output, side_effects: SideEffects::default() }
 }
 
 /// A frame of this content, whatever it is.
@@ -190,7 +190,7 @@ fn bytes_that_are_no_message_are_the_test_s_fault() {
 
 #[test]
 fn brackets_without_end_overflow_no_stack() {
-    for before in ["", "{\"hello\":", "{\"started\":{\"test\":", "{\"ended\":{\"x\":"] {
+    for before in ["", "{\"ready\":", "{\"started\":{\"test\":", "{\"ended\":{\"x\":"] {
         let mut deep = before.as_bytes().to_vec();
         deep.resize(protocol::MAX_FRAME, b'[');
         let told = Guest::new(&[begun(), frame(&deep)].concat(), "exec sleep 600").run();

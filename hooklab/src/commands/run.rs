@@ -15,7 +15,7 @@ use hooklab_vm::console;
 use hooklab_vm::event::{Event, Observer, Outcome};
 use hooklab_vm::kernel::{Selector, Spec};
 use hooklab_vm::payload::{self, Payload};
-use hooklab_vm::run::{self, Campaign, Isolation};
+use hooklab_vm::run::{self, Campaign, EnvVar, Isolation};
 
 use crate::ecli::Ecli;
 use crate::exit::{Exit, UsageError};
@@ -164,10 +164,10 @@ impl Run {
         archive.finish().context("failed to pack the payload")
     }
 
-    fn environment(&self, name: &str, payload: &Payload) -> Result<Vec<(String, String)>> {
+    fn environment(&self, name: &str, payload: &Payload) -> Result<Vec<EnvVar>> {
         let (loader, program) = (self.loader(), name.to_owned());
         let job = serde_json::to_string(&Job { loader, program, filter: self.pid_filter })?;
-        Ok(vec![(demo::JOB_VARIABLE.to_owned(), job), payload.environment(), Ecli::environment()])
+        Ok(vec![EnvVar::text(demo::JOB_VARIABLE, job), payload.environment(), Ecli::environment()])
     }
 
     /// Prints the answers, in the order in which the kernels were named.

@@ -10,6 +10,7 @@ use hooklab_vm::TestId;
 use hooklab_vm::binary;
 use hooklab_vm::event::{Event, Observer};
 use hooklab_vm::payload::{self, Payload};
+use hooklab_vm::run::EnvVar;
 
 use crate::campaign::{RunOptions, Work, conclude};
 use crate::cargo::{self, Artifact};
@@ -248,7 +249,7 @@ fn pack(binaries: &[Binary], loaders: &[(String, PathBuf)]) -> Result<Payload> {
 }
 
 /// What the tests find in their environment.
-fn environment() -> Vec<(String, String)> {
+fn environment() -> Vec<EnvVar> {
     let variables = ["RUST_BACKTRACE", "RUST_LOG"];
-    variables.into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?))).collect()
+    variables.into_iter().filter_map(|name| Some(EnvVar::text(name, std::env::var(name).ok()?))).collect()
 }

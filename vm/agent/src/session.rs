@@ -1,5 +1,6 @@
 //! The talk with the host: hello, then requests until there are no more.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -7,8 +8,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use hooklab_protocol::{
-    self as protocol, Aftermath, Features, PAYLOAD_VARIABLE, Place, ROOT_DIRECTORY, Report, Request, Run,
-    Wake,
+    self as protocol, AfterRestore, EnvValue, Features, PAYLOAD_VARIABLE, Place, ROOT_DIRECTORY, Report,
+    Request, Run, SideEffects,
 };
 
 use crate::Error;
@@ -64,7 +65,7 @@ impl<R: Read, W: Write> Session<R, W> {
             };
             let served = match request {
                 Request::PowerOff => return Ok(()),
-                Request::Wake(wake) => self.wake(&wake),
+                Request::Restored(wake) => self.wake(&wake),
                 Request::Load { bytes, place } => self.take_payload(bytes, place),
                 Request::Run(run) => self.run(&run),
             };
@@ -78,10 +79,10 @@ impl<R: Read, W: Write> Session<R, W> {
     fn hello(&mut self) -> Result<(), Error> {
         let window = self.window.as_ref().map_or(0, Window::bytes);
         let (protocol, release, features) = (protocol::VERSION, release()?, self.features);
-        self.report(&Report::Hello { protocol, release, features, window })
+        self.report(&Report::Ready { protocol, release, features, shared_memory_bytes: window })
     }
 
-    fn wake(&mut self, wake: &Wake) -> Result<(), Error> {
+    fn wake(&mut self, wake: &AfterRestore) -> Result<(), Error> {
         // The running kernel was not asleep.
         if let Scope::Machine = self.scope {
             wake::set_right(wake)?;
@@ -106,16 +107,16 @@ impl<R: Read, W: Write> Session<R, W> {
             };
             let limit = Duration::from_millis(run.timeout_ms);
             let ended = self.processes.run(&mut command, limit, &mut settling)?;
-            let mut aftermath = match &mut self.watch {
+            let mut side_effects = match &mut self.watch {
                 Some(watch) if run.check => watch.after(ended.left, &mut settling)?,
                 // Others live on the host: only what the test itself started is known to be its own.
-                _ if run.check => Aftermath { left: ended.left, ..Aftermath::default() },
-                _ => Aftermath::default(),
+                _ if run.check => SideEffects { leaks: ended.left, ..SideEffects::default() },
+                _ => SideEffects::default(),
             };
             if let Some(room) = &self.room {
-                aftermath.spent |= !room.make(&mut settling)?;
+                side_effects.dirty |= !room.make(&mut settling)?;
             }
-            let spent = aftermath.spent;
+            let spent = side_effects.dirty;
             for file in collector.iter_mut().flat_map(Collector::changed) {
                 self.report(&file)?;
             }
@@ -124,7 +125,7 @@ impl<R: Read, W: Write> Session<R, W> {
                 exit: ended.exit,
                 micros: u64::try_from(ended.duration.as_micros()).unwrap_or(u64::MAX),
                 output: ended.output,
-                aftermath,
+                side_effects,
             })?;
             if spent {
                 return Ok(());
@@ -136,7 +137,7 @@ impl<R: Read, W: Write> Session<R, W> {
 
     fn take_payload(&mut self, bytes: u64, place: Place) -> Result<(), Error> {
         match (place, &self.window) {
-            (Place::Window, Some(window)) => unpack(window.content(bytes), &self.folder)?,
+            (Place::SharedMemory, Some(window)) => unpack(window.content(bytes), &self.folder)?,
             _ => unpack((&mut self.from).take(bytes), &self.folder)?,
         }
         if let Scope::Machine = self.scope {
@@ -153,8 +154,15 @@ impl<R: Read, W: Write> Session<R, W> {
         command.args(["--exact", test, "--nocapture", "--test-threads=1"]).current_dir(&self.folder);
         command.env("PATH", format!("{root}/bin:/usr/bin:/bin"));
         command.env("HOME", "/tmp").env(PAYLOAD_VARIABLE, &root);
-        command.envs(run.env.iter().map(|(name, value)| (name, value.replace("{payload}", &root))));
+        command.envs(run.env.iter().map(|variable| (&variable.name, self.value(&variable.value))));
         command
+    }
+
+    fn value(&self, value: &EnvValue) -> OsString {
+        match value {
+            EnvValue::Text(text) => text.into(),
+            EnvValue::InPayload(path) => self.folder.join(path).into(),
+        }
     }
 
     fn report(&mut self, report: &Report) -> Result<(), Error> {

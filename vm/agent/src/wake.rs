@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
 
-use hooklab_protocol::{ENTROPY_BYTES, Wake};
+use hooklab_protocol::{AfterRestore, ENTROPY_BYTES};
 use nix::libc::c_int;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_settime};
@@ -27,8 +27,8 @@ nix::ioctl_write_ptr!(add_entropy, b'R', 0x03, [c_int; 2]);
 nix::ioctl_none!(reseed, b'R', 0x07);
 
 /// Sets the clock, mixes random bytes in, and empties the trace buffer.
-pub(crate) fn set_right(wake: &Wake) -> Result<(), Error> {
-    let time = TimeSpec::new(wake.time.0, wake.time.1);
+pub(crate) fn set_right(wake: &AfterRestore) -> Result<(), Error> {
+    let time = TimeSpec::new(wake.time.seconds, wake.time.nanoseconds.into());
     clock_settime(ClockId::CLOCK_REALTIME, time).map_err(Error::system("set the clock"))?;
     mix(&wake.entropy).map_err(Error::system("mix random bytes in"))?;
     match File::options().write(true).truncate(true).open(TRACE) {

@@ -1,8 +1,8 @@
-//! The words that host and agent exchange over one byte stream, and how they are framed.
+//! The messages that host and agent exchange over one byte stream, and how they are framed.
 //!
-//! A frame is a 32-bit little-endian length and that many bytes of JSON. One request, [`Request::Load`], may be
-//! followed by raw bytes: the payload, an uncompressed tar archive. The guest is not trusted: whoever reads a
-//! frame names the longest one it will take.
+//! A frame is a 32-bit little-endian length, followed by that many bytes of JSON. One request, [`Request::Load`], may be
+//! followed by raw bytes: the payload, an uncompressed tar archive. The guest is not trusted: neither side reads a frame
+//! longer than [`MAX_FRAME`].
 
 use std::io::{self, Read, Write};
 
@@ -10,48 +10,48 @@ pub use hooklab_types::kernel::Features;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Version of the protocol; host and agent must speak the same.
+/// Version of the protocol; host and agent must use the same one.
 pub const VERSION: u32 = 4;
 
 /// Name of the virtio-serial port that carries the protocol (`/sys/class/virtio-ports/*/name` in the guest).
 pub const PORT_NAME: &str = "hooklab";
 
-/// Longest frame in bytes; longer ones are an error on either side.
+/// Maximum length of a frame, in bytes; longer ones are an error on either side.
 pub const MAX_FRAME: usize = 4 << 20;
 
-/// Most bytes of a test's output that travel to the host; from longer output the middle is cut out.
+/// Maximum length of a test's output, in bytes; the agent cuts out the middle of a longer one.
 pub const MAX_OUTPUT: usize = 256 << 10;
 
-/// Most things that a test left behind that are named.
-pub const MAX_LEFT: usize = 32;
+/// Maximum number of leaks that are reported for a test.
+pub const MAX_LEAKS: usize = 32;
 
-/// Most bytes of what the kernel complained of during a test.
-pub const MAX_COMPLAINT: usize = 16 << 10;
+/// Maximum length of the kernel warnings that are reported for a test, in bytes.
+pub const MAX_KERNEL_WARNING_BYTES: usize = 16 << 10;
 
-/// How long the agent may wait for what a test seems to have left behind to go away, in milliseconds: the kernel
-/// frees much of it some time after nobody holds it any more.
+/// How long the agent may wait for apparent leaks of a test to disappear, in milliseconds: the kernel frees many objects
+/// some time after their last reference is dropped.
 pub const SETTLE_MS: u64 = 3000;
 
-/// Modification time, in seconds since the epoch, of every file in a payload: what is younger was made by a test.
+/// Modification time of every file in a payload, in seconds since the epoch: tests created or changed the files that are newer.
 pub const PAYLOAD_MTIME: u64 = 1;
 
-/// Directory of a payload whose files are wanted at the same paths below `/`, where there is nothing yet: dynamic
+/// Directory of a payload whose files the agent links to the same paths below `/`, unless a file exists there: dynamic
 /// linkers and libraries.
 pub const ROOT_DIRECTORY: &str = "root";
 
-/// Environment variable that tells a test where the payload was unpacked.
+/// Environment variable with the directory into which the payload was unpacked.
 pub const PAYLOAD_VARIABLE: &str = "HOOKLAB_PAYLOAD";
 
-/// Random bytes for a machine that wakes: the size of the kernel's ChaCha20 key (Linux, `drivers/char/random.c`).
+/// Number of random bytes for a restored machine: the size of the kernel's ChaCha20 key (Linux, `drivers/char/random.c`).
 pub const ENTROPY_BYTES: usize = 32;
 
-/// What the host asks of the agent.
+/// A message from the host to the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Request {
-    /// The machine was asleep, on disk: set right what it must not have inherited, and say hello again.
-    Wake(Wake),
-    /// Take in the payload.
+    /// Apply the after-restore fix-ups, since the machine was restored from a saved state, and report ready again.
+    Restored(AfterRestore),
+    /// Unpack the payload.
     Load {
         /// Its length in bytes.
         bytes: u64,
@@ -60,71 +60,110 @@ pub enum Request {
     },
     /// Run tests from the payload, one after the other.
     Run(Run),
-    /// Switch the machine off.
+    /// Power the machine off.
     PowerOff,
 }
 
-/// Where a payload is.
+/// The place of a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
     /// In the stream, after the request.
     Stream,
-    /// In the window, from its beginning: memory of the host that the guest can read.
-    Window,
+    /// At the beginning of the shared memory region: memory of the host that the guest can read.
+    SharedMemory,
 }
 
-/// What a machine cannot know that was asleep.
+/// The input of the after-restore fix-ups.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wake {
-    /// The time of day: seconds since the epoch, and nanoseconds on top of them.
-    pub time: (i64, i64),
-    /// Random bytes, since all machines resumed from one state would otherwise draw the same ones.
+pub struct AfterRestore {
+    /// The current time: the restored clock shows when the machine was saved.
+    pub time: TimeOfDay,
+    /// Random bytes: all machines restored from one state would otherwise generate the same random numbers.
     pub entropy: [u8; ENTROPY_BYTES],
 }
 
-/// A list of tests and how to run them.
+/// A point in time, relative to the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeOfDay {
+    /// Seconds since the epoch.
+    pub seconds: i64,
+    /// Nanoseconds after that second.
+    pub nanoseconds: u32,
+}
+
+/// A list of tests, and how to run them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
-    /// The libtest binary, relative to the payload.
+    /// Path of the libtest binary, relative to the payload.
     pub binary: String,
-    /// Names of the tests, exactly as the binary lists them.
+    /// Names of the tests, as the binary lists them.
     pub tests: Vec<String>,
     /// Time limit for each test, in milliseconds.
     pub timeout_ms: u64,
-    /// Environment of the tests, beside `PATH`, `HOME` and [`PAYLOAD_VARIABLE`]. `{payload}` in a value stands
-    /// for the folder of the payload.
-    pub env: Vec<(String, String)>,
-    /// A folder, relative to the payload: files that tests make or change below it are sent back.
+    /// Environment variables of the tests, in addition to `PATH`, `HOME` and [`PAYLOAD_VARIABLE`].
+    pub env: Vec<EnvVar>,
+    /// A directory, relative to the payload: the agent sends back the files that tests create or change below it.
     pub collect: Option<String>,
-    /// Whether to compare the kernel after each test with what it was before.
+    /// Whether to check for side effects after each test.
     pub check: bool,
 }
 
-/// What the agent tells the host.
+/// An environment variable of the tests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvVar {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: EnvValue,
+}
+
+impl EnvVar {
+    /// A variable whose value is `text`.
+    pub fn text(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), value: EnvValue::Text(text.into()) }
+    }
+
+    /// A variable whose value is the absolute path of a file in the payload.
+    pub fn in_payload(name: impl Into<String>, path: impl Into<String>) -> Self {
+        Self { name: name.into(), value: EnvValue::InPayload(path.into()) }
+    }
+}
+
+/// The value of an environment variable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EnvValue {
+    /// The text itself.
+    Text(String),
+    /// A path relative to the payload; tests see the absolute one.
+    InPayload(String),
+}
+
+/// A message from the agent to the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Report {
-    /// The agent is up, or awake.
-    Hello {
+    /// The agent is ready, after a boot or a restore.
+    Ready {
         /// The agent's [`VERSION`].
         protocol: u32,
         /// What `uname -r` prints.
         release: String,
         /// What the kernel can do.
         features: Features,
-        /// The longest payload, in bytes, that can be taken from a window; zero if the agent can read none.
-        window: u64,
+        /// Size of the shared memory region, in bytes; zero if the agent cannot map one.
+        shared_memory_bytes: u64,
     },
-    /// The payload is in.
+    /// The payload was unpacked.
     Loaded,
     /// A test began.
     Started {
         /// Its name.
         test: String,
     },
-    /// The running test's process has ended, and seems to have left something behind: the agent waits for it to go
-    /// away, at most [`SETTLE_MS`], and clears away what it can, before it says [`Report::Ended`].
+    /// The running test's process has ended, and the agent found apparent leaks: it waits at most [`SETTLE_MS`] for them to
+    /// disappear, and removes those that it can, before it sends [`Report::Ended`].
     Settling,
     /// A test ended.
     Ended {
@@ -134,48 +173,48 @@ pub enum Report {
         exit: Exit,
         /// From the start of the process to its end, in microseconds.
         micros: u64,
-        /// What it wrote to standard output and standard error, in order; at most [`MAX_OUTPUT`] bytes.
+        /// Its standard output and standard error, interleaved; at most [`MAX_OUTPUT`] bytes.
         output: String,
-        /// What it did to the kernel.
-        aftermath: Aftermath,
+        /// Its side effects on the kernel.
+        side_effects: SideEffects,
     },
-    /// A file that a test made or changed.
+    /// A file that a test created or changed.
     File {
-        /// Path relative to the collected folder. Not to be trusted.
+        /// Path relative to the collected directory. Not to be trusted.
         path: String,
-        /// Its content; other files than UTF-8 text are not sent.
+        /// Its content; the agent sends only files of UTF-8 text.
         content: String,
     },
     /// Every test of the run has ended.
     Done,
-    /// The agent could not do what it was asked to; nothing follows.
+    /// A request failed; nothing follows.
     Problem {
-        /// What happened.
+        /// What failed, and why.
         message: String,
     },
 }
 
-/// What a test did to the kernel it ran on; nothing, as a rule.
+/// The side effects of a test on the kernel; normally none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Aftermath {
-    /// What it left behind, a line for each thing; at most [`MAX_LEFT`].
-    pub left: Vec<String>,
-    /// What the kernel complained of while it ran: warnings, oopses, new taint flags; at most [`MAX_COMPLAINT`] bytes.
-    pub complaint: String,
-    /// The kernel could not be made again what it was: no further test runs on it, and after [`Report::Ended`]
-    /// nothing follows.
-    pub spent: bool,
+pub struct SideEffects {
+    /// What the test leaked, one line each; at most [`MAX_LEAKS`].
+    pub leaks: Vec<String>,
+    /// Warnings, oopses and new taint flags of the kernel during the test; at most [`MAX_KERNEL_WARNING_BYTES`] bytes.
+    pub kernel_warnings: String,
+    /// The agent could not restore the kernel's previous state: the machine needs replacing. No further test runs on it,
+    /// and nothing follows [`Report::Ended`].
+    pub dirty: bool,
 }
 
 /// How a test's process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {
-    /// By itself, with this status.
+    /// It exited with this status.
     Code(i32),
-    /// By this signal.
+    /// This signal terminated it.
     Signal(i32),
-    /// It was killed at its time limit.
+    /// The agent killed it at its time limit.
     TimedOut,
 }
 
@@ -239,7 +278,7 @@ mod tests {
             exit: Exit::Signal(9),
             micros: 1234,
             output: "a\u{0}ü\n".into(),
-            aftermath: Aftermath { left: vec!["a map".into()], ..Aftermath::default() },
+            side_effects: SideEffects { leaks: vec!["a map".into()], ..SideEffects::default() },
         };
         let mut stream = Vec::new();
         send(&mut stream, &message).unwrap();

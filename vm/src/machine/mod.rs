@@ -16,7 +16,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use hooklab_protocol::{self as protocol, ENTROPY_BYTES, Features, Place, Report, Request, Run, Wake};
+use hooklab_protocol::{
+    self as protocol, AfterRestore, ENTROPY_BYTES, Features, Place, Report, Request, Run, TimeOfDay,
+};
 
 use self::death::quoted;
 use self::listen::{Heard, forward_console, forward_reports};
@@ -129,8 +131,9 @@ impl Machine {
         let mut entropy = [0; ENTROPY_BYTES];
         File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut entropy)).map_err(failed)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let time = (i64::try_from(now.as_secs()).unwrap_or_default(), i64::from(now.subsec_nanos()));
-        self.send(&Request::Wake(Wake { time, entropy }))
+        let seconds = i64::try_from(now.as_secs()).unwrap_or_default();
+        let time = TimeOfDay { seconds, nanoseconds: now.subsec_nanos() };
+        self.send(&Request::Restored(AfterRestore { time, entropy }))
     }
 
     /// Waits for the agent's hello: the release it runs on, what that can do, and the time since the machine was started.
@@ -141,9 +144,11 @@ impl Machine {
         let deadline = Instant::now() + limit;
         self.take_charge(limit)?;
         match self.next_until(deadline, limit)? {
-            Report::Hello { protocol, release, features, window } if protocol == protocol::VERSION => {
+            Report::Ready { protocol, release, features, shared_memory_bytes }
+                if protocol == protocol::VERSION =>
+            {
                 if let Some(qemu) = &mut self.qemu {
-                    qemu.window_bytes = window.min(u64::from(WINDOW_MIB) << 20);
+                    qemu.window_bytes = shared_memory_bytes.min(u64::from(WINDOW_MIB) << 20);
                 }
                 Ok((quoted(&release).replace('\n', " "), features, self.started.elapsed()))
             }
@@ -181,7 +186,7 @@ impl Machine {
             Some(Qemu { window, window_bytes, .. }) if bytes <= *window_bytes => {
                 let written = window.write_all_at(payload, 0);
                 written.map_err(|error| Death::Problem(format!("no room for the payload: {error}")))?;
-                self.send(&Request::Load { bytes, place: Place::Window })?;
+                self.send(&Request::Load { bytes, place: Place::SharedMemory })?;
             }
             _ => {
                 self.send(&Request::Load { bytes, place: Place::Stream })?;

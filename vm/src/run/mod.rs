@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use hooklab_protocol::{EnvValue, EnvVar};
+
 use self::machines::Machines;
 use self::ration::Ration;
 use self::runner::Runner;
@@ -54,8 +56,8 @@ pub struct Campaign<'a> {
     pub payload: &'a [u8],
     /// The tests, those of a binary one after the other.
     pub tests: Vec<TestId>,
-    /// Environment of the tests; `{payload}` in a value stands for the folder of the payload.
-    pub env: Vec<(String, String)>,
+    /// Environment variables of the tests.
+    pub env: Vec<EnvVar>,
     /// Folder in the payload from which new and changed files come back.
     pub collect: Option<String>,
     /// Whether to compare the kernel after each test with what it was before.

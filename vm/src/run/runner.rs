@@ -160,15 +160,15 @@ impl<'a> Runner<'a> {
                     settling = true;
                     deadline = deadline.max(Instant::now() + SETTLE_PATIENCE);
                 }
-                Ok(Report::Ended { test, exit, micros, output, aftermath })
+                Ok(Report::Ended { test, exit, micros, output, side_effects })
                     if running.as_ref().is_some_and(|(running, _)| running.name == test) =>
                 {
                     let took = running.take().map(|(_, begin)| begin.elapsed()).unwrap_or_default();
                     deadline = Instant::now() + patience;
                     let output = ration::shortened(&output, OUTPUT_BYTES);
-                    let (outcome, message) = weigh(judge(exit, output, &test, timeout), &aftermath);
+                    let (outcome, message) = weigh(judge(exit, output, &test, timeout), &side_effects);
                     self.end(outcome, Duration::from_micros(micros).min(took), message);
-                    if aftermath.spent || !self.earlier.is_empty() || self.run.is_over() {
+                    if side_effects.dirty || !self.earlier.is_empty() || self.run.is_over() {
                         return Ok(false);
                     }
                 }

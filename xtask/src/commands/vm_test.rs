@@ -21,6 +21,7 @@ use hooklab_types::report::Report;
 use hooklab_vm::binary;
 use hooklab_vm::event::Observer;
 use hooklab_vm::kernel::Spec;
+use hooklab_vm::run::EnvVar;
 
 use crate::build::{self, Artifacts, Programs, SNAPSHOTS, WORKSPACE};
 use crate::checkout::Checkout;
@@ -171,18 +172,15 @@ impl VmTest {
     }
 
     /// What insta needs to find its files in the guest (insta's documentation, "Environment variables").
-    fn environment(&self) -> Vec<(String, String)> {
+    fn environment(&self) -> Vec<EnvVar> {
         // "force" writes what is unchanged, too: so those that agree are heard as well as those that do not.
         let update = if self.bless { "force" } else { "new" };
-        [
-            ("INSTA_WORKSPACE_ROOT", format!("{{payload}}/{WORKSPACE}")),
-            ("INSTA_UPDATE", update.to_owned()),
-            ("RUST_BACKTRACE", "0".to_owned()),
+        vec![
+            EnvVar::in_payload("INSTA_WORKSPACE_ROOT", WORKSPACE),
+            EnvVar::text("INSTA_UPDATE", update),
+            EnvVar::text("RUST_BACKTRACE", "0"),
+            Ecli::environment(),
         ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into_iter()
-        .chain([Ecli::environment()])
-        .collect()
     }
 
     /// Writes and shows the results, and says how to exit.

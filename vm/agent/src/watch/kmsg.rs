@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 
-use hooklab_protocol::MAX_COMPLAINT;
+use hooklab_protocol::MAX_KERNEL_WARNING_BYTES;
 use nix::libc::O_NONBLOCK;
 
 /// Records read in one go, at most: a kernel that prints without end must not keep us.
@@ -88,7 +88,7 @@ impl Messages {
             let flags: Vec<String> = (0..64).filter(|bit| new & (1 << bit) != 0).map(name).collect();
             text.insert_str(0, &format!("new taint flags: {}\n", flags.join(", ")));
         }
-        let end = text.floor_char_boundary(MAX_COMPLAINT);
+        let end = text.floor_char_boundary(MAX_KERNEL_WARNING_BYTES);
         text.truncate(end);
         text.truncate(text.trim_end().len());
         text

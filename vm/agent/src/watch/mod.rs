@@ -13,7 +13,7 @@ mod tracing;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use hooklab_protocol::{Aftermath, MAX_LEFT, SETTLE_MS};
+use hooklab_protocol::{MAX_LEAKS, SETTLE_MS, SideEffects};
 
 use self::kmsg::Messages;
 use crate::Error;
@@ -72,7 +72,7 @@ impl Watch {
         &mut self,
         processes: Vec<String>,
         settling: &mut dyn FnMut() -> Result<(), Error>,
-    ) -> Result<Aftermath, Error> {
+    ) -> Result<SideEffects, Error> {
         let complaint = self.messages.complaint();
         let mut left = processes;
         let mut spent = !complaint.is_empty();
@@ -91,12 +91,12 @@ impl Watch {
             spent |= !stayed.is_empty();
             left.extend(stayed);
         }
-        let more = left.len().saturating_sub(MAX_LEFT);
+        let more = left.len().saturating_sub(MAX_LEAKS);
         if more > 0 {
-            left.truncate(MAX_LEFT - 1);
+            left.truncate(MAX_LEAKS - 1);
             left.push(format!("and {} more", more + 1));
         }
-        Ok(Aftermath { left, complaint, spent })
+        Ok(SideEffects { leaks: left, kernel_warnings: complaint, dirty: spent })
     }
 
     /// Waits for what goes by itself; gives what did not.
