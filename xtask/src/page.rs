@@ -52,8 +52,8 @@ impl Page {
 
 #[cfg(test)]
 mod tests {
-    use hooklab_vm::accel::Accelerator;
     use hooklab_vm::event::Facts;
+    use hooklab_vm::qemu::accelerator::Accelerator;
 
     use super::*;
     use hooklab::report::summary::{Kernel, SCHEMA};

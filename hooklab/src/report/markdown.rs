@@ -6,7 +6,7 @@ use anyhow::Result;
 use hooklab_vm::host::write_whole;
 
 use console::strip_ansi_codes;
-use hooklab_vm::console::printable;
+use hooklab_vm::qemu::console::printable;
 
 use super::summary::Summary;
 use super::table::{self, Headline};

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use hooklab_vm::accel::Accelerator;
 use hooklab_vm::kernel::Spec;
+use hooklab_vm::qemu::accelerator::Accelerator;
 use serde_json::Value;
 
 use super::summary::{Kernel, KernelOutcome, SCHEMA, Summary};

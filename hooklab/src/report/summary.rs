@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use hooklab_vm::TestId;
-use hooklab_vm::accel::Accelerator;
 use hooklab_vm::event::{Attempt, Event, Facts, Observer, Outcome, Start};
+use hooklab_vm::qemu::accelerator::Accelerator;
 use serde::{Deserialize, Serialize};
 
 use super::loads::{self, Load};

@@ -2,8 +2,8 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle, presets};
 use console::style;
-use hooklab_vm::console::printable;
 use hooklab_vm::event::{Outcome, Start};
+use hooklab_vm::qemu::console::printable;
 
 use super::summary::{Cell, Kernel, KernelOutcome, Summary};
 
