@@ -7,11 +7,11 @@ use anyhow::{Result, bail};
 use clap::Args;
 use hooklab_types::report::{Report, Shard};
 use hooklab_types::test::TestId;
-use hooklab_vm::accel::Choice;
 use hooklab_vm::event::Observer;
 use hooklab_vm::kernel::{Kernels, Selector, Spec};
 use hooklab_vm::payload::Payload;
-use hooklab_vm::run::{self, Campaign, EnvVar, Isolation};
+use hooklab_vm::qemu::accelerator::Choice;
+use hooklab_vm::runner::{self, Campaign, EnvVar, Isolation};
 
 use crate::exit::{Exit, UsageError};
 use crate::guests::{self, Guests, log_path};
@@ -173,7 +173,7 @@ impl RunOptions {
         let collector = Collector::new(guests.names(), work.tests.clone(), work.naming);
         let fanout = Fanout(observers.iter().copied().chain([&collector as &dyn Observer]).collect());
         let missing = guests.report_missing(campaign.tests.len(), &fanout);
-        let stopped = (missing && self.fail_fast) || run::run(&campaign, guests.jobs(lab, agent), &fanout);
+        let stopped = (missing && self.fail_fast) || runner::run(&campaign, guests.jobs(lab, agent), &fanout);
         lab.check_interrupt()?;
         let report = collector.report(guests.accelerator, begin.elapsed(), stopped);
         Ok(Report { shard: self.shard, ..report })
@@ -212,7 +212,7 @@ pub fn conclude(report: &Report) -> Exit {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use hooklab_vm::accel::Accelerator;
+    use hooklab_vm::qemu::accelerator::Accelerator;
 
     use super::*;
 

@@ -9,7 +9,7 @@ use hooklab_vm::binary;
 use hooklab_vm::event::{Event, Observer};
 use hooklab_vm::linked::Linked;
 use hooklab_vm::payload;
-use hooklab_vm::run::EnvVar;
+use hooklab_vm::runner::EnvVar;
 
 use crate::exit::UsageError;
 use crate::options::EcliOptions;

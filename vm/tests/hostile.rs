@@ -16,7 +16,7 @@ use hooklab_protocol::{self as protocol, Exit, Features, Report, SideEffects};
 use hooklab_vm::TestId;
 use hooklab_vm::event::{Event, Outcome};
 use hooklab_vm::machine::Plan;
-use hooklab_vm::run::{self, Campaign, Isolation, Job};
+use hooklab_vm::runner::{self, Campaign, Isolation, Job};
 use tempfile::TempDir;
 
 /// Time limit for a test.
@@ -92,7 +92,7 @@ impl Guest {
                     cancelled.store(true, Ordering::Relaxed);
                 }
             });
-            run::run(&campaign, vec![job], &|event| events.lock().unwrap().push(event));
+            runner::run(&campaign, vec![job], &|event| events.lock().unwrap().push(event));
             drop(ended);
         });
         assert!(!cancelled.load(Ordering::Relaxed), "it has not ended after {NEVER:?}");

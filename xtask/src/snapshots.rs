@@ -6,8 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
-use hooklab_vm::console::printable;
 use hooklab_vm::event::{Event, Observer};
+use hooklab_vm::qemu::console::printable;
 
 use crate::build::SNAPSHOTS;
 

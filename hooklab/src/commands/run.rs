@@ -10,12 +10,12 @@ use clap::Args;
 use hooklab_types::demo::{self, Filter, Job, Shown};
 use hooklab_types::loader::LoaderKind;
 use hooklab_vm::TestId;
-use hooklab_vm::accel::Choice;
-use hooklab_vm::console;
 use hooklab_vm::event::{Event, Observer, Outcome};
 use hooklab_vm::kernel::{Selector, Spec};
 use hooklab_vm::payload::{self, Payload};
-use hooklab_vm::run::{self, Campaign, EnvVar, Isolation};
+use hooklab_vm::qemu::accelerator::Choice;
+use hooklab_vm::qemu::console;
+use hooklab_vm::runner::{self, Campaign, EnvVar, Isolation};
 
 use crate::ecli::Ecli;
 use crate::exit::{Exit, UsageError};
@@ -130,7 +130,7 @@ impl Run {
         };
         let fanout = Fanout(vec![observer, &answers]);
         guests.report_missing(campaign.tests.len(), &fanout);
-        run::run(&campaign, guests.jobs(lab, &programs.agent), &fanout);
+        runner::run(&campaign, guests.jobs(lab, &programs.agent), &fanout);
         drop(live);
         lab.check_interrupt()?;
         self.show(&specs, answers)

@@ -7,9 +7,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use hooklab_vm::accel::{Accelerator, Choice};
-use hooklab_vm::compose::Tools;
 use hooklab_vm::kernel::{Selector, Source, Spec};
+use hooklab_vm::qemu::accelerator::{Accelerator, Choice};
+use hooklab_vm::qemu::command_line::Tools;
 
 use crate::exit::{Exit, UsageError};
 use crate::kernels::{self, failed_to};

@@ -10,7 +10,7 @@ use hooklab_vm::TestId;
 use hooklab_vm::binary;
 use hooklab_vm::event::{Event, Observer};
 use hooklab_vm::payload::{self, Payload};
-use hooklab_vm::run::EnvVar;
+use hooklab_vm::runner::EnvVar;
 
 use crate::campaign::{RunOptions, Work, conclude};
 use crate::cargo::{self, Artifact};

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use hooklab_vm::accel::{self, Accelerator, Choice, Probe};
-use hooklab_vm::compose::{self, Tools};
 use hooklab_vm::event::{Event, Observer};
 use hooklab_vm::kernel::{Kernel, Source};
 use hooklab_vm::machine::Plan;
-use hooklab_vm::run;
+use hooklab_vm::qemu::accelerator::{self, Accelerator, Choice, Probe};
+use hooklab_vm::qemu::command_line::{self, Tools};
+use hooklab_vm::runner;
 
 use crate::lab::Lab;
 
@@ -29,19 +29,20 @@ pub fn settle(
         Source::Host => Probe::Works,
         Source::Image { image, modules, .. } => {
             observer.notify(Event::Step("trying KVM".into()));
-            let composed = match compose::compose(tools, image, &kernel.id, Accelerator::Kvm, &lab.cache) {
+            let composed = match command_line::compose(tools, image, &kernel.id, Accelerator::Kvm, &lab.cache)
+            {
                 Ok(composed) => composed,
                 Err(error) => return Probe::Unknown(format!("{:#}", anyhow::Error::from(error))),
             };
             let plan = Plan::Boot { composed: &composed, agent, modules };
-            match run::probe(plan, PROBE_LIMIT, lab.cancelled.clone()) {
+            match runner::probe(plan, PROBE_LIMIT, lab.cancelled.clone()) {
                 // Somebody's own kernel may be at fault itself; Debian's boot everywhere else.
                 Probe::Fails(why) if kernel.version.is_none() => Probe::Unknown(why),
                 found => found,
             }
         }
     };
-    let settled = accel::settle(choice, &tools.qemu_version, &lab.cache, probe);
+    let settled = accelerator::settle(choice, &tools.qemu_version, &lab.cache, probe);
     lab.check_interrupt()?;
     if let Some(note) = settled.note {
         observer.notify(Event::Note(note));

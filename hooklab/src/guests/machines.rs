@@ -3,7 +3,7 @@
 use std::fs;
 use std::thread;
 
-use hooklab_vm::compose::MEMORY_MIB;
+use hooklab_vm::qemu::command_line::MEMORY_MIB;
 
 /// What QEMU itself takes beside the guest's memory, in MiB: mostly TCG's translations, which it lets grow to this
 /// with a guest that small (QEMU's `accel/tcg/translate-all.c`, `DEFAULT_CODE_GEN_BUFFER_SIZE`).

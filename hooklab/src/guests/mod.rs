@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use hooklab_vm::accel::{Accelerator, Choice};
-use hooklab_vm::compose::{self, Composed};
 use hooklab_vm::event::{Event, Observer};
 use hooklab_vm::host::digest::{hex, sha256};
 use hooklab_vm::kernel::{Kernel, Kernels, Source, Spec};
 use hooklab_vm::machine::Plan;
-use hooklab_vm::run::Job;
+use hooklab_vm::qemu::accelerator::{Accelerator, Choice};
+use hooklab_vm::qemu::command_line::{self, Composed};
+use hooklab_vm::runner::Job;
 
 use crate::kernels::failed_to;
 use crate::lab::Lab;
@@ -68,7 +68,7 @@ impl Guests {
         let compose = |kernel: Kernel| {
             let composed = match (&kernel.source, &tools) {
                 (Source::Image { image, .. }, Some(tools)) => {
-                    let composed = compose::compose(tools, image, &kernel.id, accelerator, &lab.cache);
+                    let composed = command_line::compose(tools, image, &kernel.id, accelerator, &lab.cache);
                     lab.check_interrupt()?;
                     Some(composed.map_err(failed_to)?)
                 }

@@ -7,7 +7,7 @@ use hooklab_types::report::Report;
 use hooklab_vm::host::write_whole;
 
 use console::strip_ansi_codes;
-use hooklab_vm::console::printable;
+use hooklab_vm::qemu::console::printable;
 
 use super::table::{self, Headline};
 

@@ -5,7 +5,7 @@ use console::style;
 use hooklab_types::kernel::Start;
 use hooklab_types::report::{Cell, Kernel, KernelOutcome, Report};
 use hooklab_types::test::Outcome;
-use hooklab_vm::console::printable;
+use hooklab_vm::qemu::console::printable;
 
 use crate::naming::Name;
 

@@ -9,8 +9,8 @@ mod virtme;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use hooklab_vm::compose::Tools;
 use hooklab_vm::event::Observer;
+use hooklab_vm::qemu::command_line::Tools;
 
 use crate::lab::Lab;
 use crate::options::SetupOptions;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use hooklab_vm::compose::SANDBOX;
+use hooklab_vm::qemu::command_line::SANDBOX;
 use xshell::{Cmd, Shell, cmd};
 
 /// The emulator.

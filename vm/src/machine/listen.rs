@@ -8,7 +8,7 @@ use std::sync::mpsc::SyncSender;
 
 use hooklab_protocol::{self as protocol, Report};
 
-use crate::console::{self, Log, SharedTail};
+use crate::qemu::console::{self, Log, SharedTail};
 
 /// What is heard from a machine.
 pub(super) enum Heard {

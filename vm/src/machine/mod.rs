@@ -1,7 +1,7 @@
 //! A machine: one QEMU process with one kernel, or the agent on the running kernel, and the talk with the agent in it.
 
-mod death;
-mod halt;
+mod cancellation;
+mod error;
 mod listen;
 mod monitor;
 mod start;
@@ -20,16 +20,16 @@ use hooklab_protocol::{
     self as protocol, AfterRestore, ENTROPY_BYTES, Features, Place, Report, Request, Run, TimeOfDay,
 };
 
-use self::death::quoted;
+use self::error::quoted;
 use self::listen::{Heard, forward_console, forward_reports};
 use self::start::{Qemu, Started, start};
-use crate::compose::{Composed, WINDOW_MIB};
-use crate::console::SharedTail;
 use crate::host::TemporaryDirectory;
+use crate::qemu::command_line::{Composed, WINDOW_MIB};
+use crate::qemu::console::SharedTail;
 use crate::saved::{Saved, memory};
 
-pub use death::{Death, StartError};
-pub use halt::Halt;
+pub use cancellation::Halt;
+pub use error::{Death, StartError};
 pub(crate) use listen::create_log;
 
 /// How often a wait looks whether the user has interrupted the run.

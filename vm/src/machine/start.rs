@@ -10,9 +10,9 @@ use std::process::{Child, Command, Stdio};
 
 use super::monitor::Monitor;
 use super::{Halt, Plan, StartError};
-use crate::compose::{Descriptors, MEMORY_MIB, WINDOW_MIB};
 use crate::host::{TemporaryDirectory, child};
-use crate::initramfs;
+use crate::qemu::command_line::{Descriptors, MEMORY_MIB, WINDOW_MIB};
+use crate::qemu::initramfs;
 use crate::saved::memory;
 
 /// What there is of QEMU on the host.

@@ -13,8 +13,8 @@ use hooklab::lab::Lab;
 use hooklab::options::{KernelOptions, SetupOptions};
 use hooklab::setup::{self, Purpose};
 use hooklab::{guests, out, report, values};
-use hooklab_vm::compose::MEMORY_MIB;
 use hooklab_vm::kernel::{Source, Spec};
+use hooklab_vm::qemu::command_line::MEMORY_MIB;
 use serde::Deserialize;
 
 /// One test of one loader: what a kernel costs before any is added.
@@ -94,7 +94,7 @@ impl Bench {
         };
         let tools = setup::tools(lab)?;
         let agent = lab.guest_half.programs(lab, observer)?.agent;
-        let choice = hooklab_vm::accel::Choice::Auto;
+        let choice = hooklab_vm::qemu::accelerator::Choice::Auto;
         let accelerator = guests::settle(lab, choice, &tools, &kernel, &agent, observer)?;
         drop(live);
         // Warms what both sides keep: page cache, QEMU command lines, saved machines, binaries.

@@ -21,7 +21,7 @@ use hooklab_types::report::Report;
 use hooklab_vm::binary;
 use hooklab_vm::event::Observer;
 use hooklab_vm::kernel::Spec;
-use hooklab_vm::run::EnvVar;
+use hooklab_vm::runner::EnvVar;
 
 use crate::build::{self, Artifacts, Programs, SNAPSHOTS, WORKSPACE};
 use crate::checkout::Checkout;

@@ -1,10 +1,10 @@
 //! Runs tests on kernels: several machines at once, each of which takes from what is left to do.
 
-mod aftermath;
-mod judge;
-mod machines;
-mod ration;
-mod runner;
+mod pool;
+mod quota;
+mod side_effects;
+mod verdict;
+mod worker;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 
 pub use hooklab_protocol::{EnvValue, EnvVar};
 
-use self::machines::Machines;
-use self::ration::Ration;
-use self::runner::Runner;
+use self::pool::Machines;
+use self::quota::Ration;
+use self::worker::Runner;
 use crate::TestId;
-use crate::accel::Probe;
 use crate::event::{Event, Observer};
 use crate::machine::{Death, Halt, Machine, Plan};
+use crate::qemu::accelerator::Probe;
 use crate::saved::Store;
 
 /// Fewest tests that must be left on a kernel for another machine to be worth its start.

@@ -3,8 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use crate::console::printable;
-use crate::initramfs;
+use crate::qemu::console::printable;
+use crate::qemu::initramfs;
 
 /// Longest quote of what a guest said, in characters.
 const QUOTED: usize = 400;

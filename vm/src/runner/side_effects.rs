@@ -2,7 +2,7 @@
 
 use hooklab_protocol::{MAX_KERNEL_WARNING_BYTES, MAX_LEAKS, SideEffects};
 
-use super::ration::shortened;
+use super::quota::shortened;
 use crate::event::Outcome;
 
 /// Longest name of a thing that was left behind, in bytes.

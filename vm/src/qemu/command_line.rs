@@ -5,9 +5,9 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::accel::Accelerator;
 use crate::arch::GUEST;
 use crate::host::{child, digest, write_whole};
+use crate::qemu::accelerator::Accelerator;
 
 /// Stands in a composed command line for the descriptor of a machine's initramfs.
 const INITRAMFS: &str = "HOOKLAB-INITRAMFS";

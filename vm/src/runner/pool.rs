@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Run;
-use crate::compose::Composed;
 use crate::event::{Event, Features, Start};
 use crate::host::file_lock;
-use crate::initramfs;
 use crate::machine::{Death, Machine, Plan, StartError};
+use crate::qemu::command_line::Composed;
+use crate::qemu::initramfs;
 use crate::saved::{Saved, Store};
 
 /// How long a saved machine may take to say hello: a hundred times what it takes.

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use hooklab_protocol::{self as protocol, MAX_OUTPUT, Report, SETTLE_MS};
 
-use super::aftermath::weigh;
-use super::judge::judge;
-use super::machines::Up;
-use super::{Isolation, Kernel, Run, ration};
+use super::pool::Up;
+use super::side_effects::weigh;
+use super::verdict::judge;
+use super::{Isolation, Kernel, Run, quota};
 use crate::TestId;
 use crate::event::{Attempt, Event, Outcome};
 use crate::machine::{Death, Machine, create_log};
@@ -165,7 +165,7 @@ impl<'a> Runner<'a> {
                 {
                     let took = running.take().map(|(_, begin)| begin.elapsed()).unwrap_or_default();
                     deadline = Instant::now() + patience;
-                    let output = ration::shortened(&output, OUTPUT_BYTES);
+                    let output = quota::shortened(&output, OUTPUT_BYTES);
                     let (outcome, message) = weigh(judge(exit, output, &test, timeout), &side_effects);
                     self.end(outcome, Duration::from_micros(micros).min(took), message);
                     if side_effects.dirty || !self.earlier.is_empty() || self.run.is_over() {
