@@ -8,20 +8,20 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rstest::rstest;
 
-use crate::support::{Actor, Cast, KernelObjects, Run, Trace, assert_transcript, refusal_of};
+use crate::support::{Actor, KernelObjects, PidLabels, Run, Trace, assert_snapshot, refusal_of};
 
 #[rstest]
 #[case::ecli("ecli")]
 fn the_common_flag_becomes_one_of_the_package(#[case] loader: &str) {
     let (mut writer, mut other) = (Actor::start(), Actor::start());
-    let cast = Cast::new([(writer.pid(), "writer"), (other.pid(), "other")]);
+    let labels = PidLabels::new([(writer.pid(), "writer"), (other.pid(), "other")]);
     let mut trace = Trace::start();
     let attached = Run::new(loader, "minimal").filter(writer.pid()).by_common_flag().attach();
 
     other.write(2);
     writer.write(3);
 
-    assert_transcript!("one-pid", cast.transcript(&trace.read()));
+    assert_snapshot!("one-pid", labels.normalize(&trace.read()));
     attached.detach();
 }
 

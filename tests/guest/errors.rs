@@ -8,7 +8,7 @@ use rstest::rstest;
 use rstest_reuse::apply;
 
 use crate::pairs::every_loader;
-use crate::support::{KernelObjects, Run, assert_transcript, refusal_of};
+use crate::support::{KernelObjects, Run, assert_snapshot, refusal_of};
 
 /// The usual number of `nobody`.
 const NOBODY: u32 = 65_534;
@@ -17,7 +17,7 @@ const NOBODY: u32 = 65_534;
 fn the_verifier_rejects_the_program(#[case] loader: &str) {
     let before = KernelObjects::now();
     let refusal = Run::new(loader, "rejected").refusal();
-    assert_transcript!("rejected", instruction_and_reason(&refusal));
+    assert_snapshot!("rejected", instruction_and_reason(&refusal));
     KernelObjects::wait_for_none_since(&before);
 }
 
@@ -25,33 +25,33 @@ fn the_verifier_rejects_the_program(#[case] loader: &str) {
 fn only_root_may_load(#[case] loader: &str) {
     let mut command = Run::new(loader, "minimal").command();
     command.uid(NOBODY).gid(NOBODY);
-    assert_transcript!("not-root", refusal_of(command));
+    assert_snapshot!("not-root", refusal_of(command));
 }
 
 #[apply(every_loader)]
 fn tracefs_is_needed(#[case] loader: &str) {
     hide_tracefs();
-    assert_transcript!("no-tracefs", Run::new(loader, "minimal").refusal());
+    assert_snapshot!("no-tracefs", Run::new(loader, "minimal").refusal());
 }
 
 #[apply(every_loader)]
 fn the_tracepoint_must_exist(#[case] loader: &str) {
-    assert_transcript!("no-tracepoint", Run::new(loader, "no-tracepoint").refusal());
+    assert_snapshot!("no-tracepoint", Run::new(loader, "no-tracepoint").refusal());
 }
 
 #[test]
 fn a_filter_needs_its_global() {
-    assert_transcript!("no-global", Run::new("libbpf", "unfilterable").filter(1).refusal());
+    assert_snapshot!("no-global", Run::new("libbpf", "unfilterable").filter(1).refusal());
 }
 
 #[test]
 fn an_object_needs_a_program() {
-    assert_transcript!("no-program", Run::new("libbpf", "no-program").refusal());
+    assert_snapshot!("no-program", Run::new("libbpf", "no-program").refusal());
 }
 
 #[test]
 fn a_kprobe_is_not_supported() {
-    assert_transcript!("unsupported-section", Run::new("libbpf", "kprobe").refusal());
+    assert_snapshot!("unsupported-section", Run::new("libbpf", "kprobe").refusal());
 }
 
 /// Unmounts tracefs for this thread and its children; the rest of the system keeps it.

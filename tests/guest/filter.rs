@@ -4,26 +4,26 @@ use rstest::rstest;
 use rstest_reuse::apply;
 
 use crate::pairs::every_pair;
-use crate::support::{Actor, Cast, Run, Trace, assert_transcript};
+use crate::support::{Actor, PidLabels, Run, Trace, assert_snapshot};
 
 #[apply(every_pair)]
 fn nothing_set(#[case] loader: &str, #[case] object: &str) {
     let (mut writer, mut other) = (Actor::start(), Actor::start());
-    let cast = Cast::new([(writer.pid(), "writer"), (other.pid(), "other")]);
+    let labels = PidLabels::new([(writer.pid(), "writer"), (other.pid(), "other")]);
     let mut trace = Trace::start();
     let attached = Run::new(loader, object).attach();
 
     writer.write(3);
     other.write(2);
 
-    assert_transcript!("nothing-set", cast.transcript(&trace.read()));
+    assert_snapshot!("nothing-set", labels.normalize(&trace.read()));
     attached.detach();
 }
 
 #[apply(every_pair)]
 fn one_pid(#[case] loader: &str, #[case] object: &str) {
     let (mut writer, mut other) = (Actor::start(), Actor::start());
-    let cast = Cast::new([(writer.pid(), "writer"), (other.pid(), "other")]);
+    let labels = PidLabels::new([(writer.pid(), "writer"), (other.pid(), "other")]);
     let mut trace = Trace::start();
     let attached = Run::new(loader, object).filter(writer.pid()).attach();
 
@@ -31,7 +31,7 @@ fn one_pid(#[case] loader: &str, #[case] object: &str) {
     writer.write(3);
     other.write(2);
 
-    assert_transcript!("one-pid", cast.transcript(&trace.read()));
+    assert_snapshot!("one-pid", labels.normalize(&trace.read()));
     attached.detach();
 }
 
@@ -53,47 +53,47 @@ fn a_pid_that_nobody_has(#[case] loader: &str, #[case] object: &str) {
 #[apply(every_pair)]
 fn threads_pass_the_filter_and_children_do_not(#[case] loader: &str, #[case] object: &str) {
     let mut writer = Actor::start();
-    let mut cast = Cast::new([(writer.pid(), "writer")]);
+    let mut labels = PidLabels::new([(writer.pid(), "writer")]);
     let mut trace = Trace::start();
     let attached = Run::new(loader, object).filter(writer.pid()).attach();
 
-    cast.add(writer.write_from_a_child(2).tid, "writer's child");
-    cast.add(writer.write_from_a_thread(2).tid, "writer's thread");
+    labels.add(writer.write_from_a_child(2).tid, "writer's child");
+    labels.add(writer.write_from_a_thread(2).tid, "writer's thread");
     writer.write(1);
 
-    assert_transcript!("threads-not-children", cast.transcript(&trace.read()));
+    assert_snapshot!("threads-not-children", labels.normalize(&trace.read()));
     attached.detach();
 }
 
 #[apply(every_pair)]
 fn a_thread_has_the_pid_of_its_process(#[case] loader: &str, #[case] object: &str) {
     let mut writer = Actor::start();
-    let mut cast = Cast::new([(writer.pid(), "writer")]);
+    let mut labels = PidLabels::new([(writer.pid(), "writer")]);
     let mut trace = Trace::start();
     let attached = Run::new(loader, object).attach();
 
     let thread = writer.write_from_a_thread(2);
-    cast.add(thread.tid, "writer's thread");
+    labels.add(thread.tid, "writer's thread");
 
     assert_eq!(thread.pid, writer.pid());
     assert_ne!(thread.tid, writer.pid());
-    assert_transcript!("thread", cast.transcript(&trace.read()));
+    assert_snapshot!("thread", labels.normalize(&trace.read()));
     attached.detach();
 }
 
 #[apply(every_pair)]
 fn a_forked_child_has_a_pid_of_its_own(#[case] loader: &str, #[case] object: &str) {
     let mut writer = Actor::start();
-    let mut cast = Cast::new([(writer.pid(), "writer")]);
+    let mut labels = PidLabels::new([(writer.pid(), "writer")]);
     let mut trace = Trace::start();
     let attached = Run::new(loader, object).attach();
 
     let child = writer.write_from_a_child(2);
     writer.write(1);
-    cast.add(child.pid, "writer's child");
+    labels.add(child.pid, "writer's child");
 
     assert_ne!(child.pid, writer.pid());
-    assert_transcript!("child", cast.transcript(&trace.read()));
+    assert_snapshot!("child", labels.normalize(&trace.read()));
     attached.detach();
 }
 

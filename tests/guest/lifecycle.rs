@@ -1,11 +1,11 @@
-//! What a loader leaves behind: nothing, however it ends.
+//! A loader leaves nothing in the kernel, however it ends.
 
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use rstest_reuse::apply;
 
 use crate::pairs::every_pair;
-use crate::support::{Actor, Attached, Cast, KernelObjects, Run, Trace, assert_transcript};
+use crate::support::{Actor, Attached, KernelObjects, PidLabels, Run, Trace, assert_snapshot};
 
 /// Attaches, ends the loader as `end` says, and expects the kernel to be as before.
 fn leaves_nothing(run: &Run<'_>, end: impl FnOnce(Attached)) {
@@ -49,11 +49,11 @@ fn sigkill(#[case] loader: &str, #[case] object: &str) {
 #[apply(every_pair)]
 fn prints_the_trace_if_told_to(#[case] loader: &str, #[case] object: &str) {
     let (mut writer, mut other) = (Actor::start(), Actor::start());
-    let cast = Cast::new([(writer.pid(), "writer"), (other.pid(), "other")]);
+    let labels = PidLabels::new([(writer.pid(), "writer"), (other.pid(), "other")]);
     let attached = Run::new(loader, object).filter(writer.pid()).trace().attach();
 
     other.write(2);
     writer.write(3);
 
-    assert_transcript!("one-pid", cast.transcript(&attached.detach_and_read()));
+    assert_snapshot!("one-pid", labels.normalize(&attached.detach_and_read()));
 }

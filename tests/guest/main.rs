@@ -2,18 +2,18 @@
 //!
 //! They are ordinary tests; `cargo xtask vm-test` builds them with the feature `guest`, takes them into a guest
 //! and runs each in a process of its own. The environment says where things are: `HOOKLAB_PAYLOAD` names the
-//! folder with `bin/` and `objects/`, `INSTA_WORKSPACE_ROOT` the one under which the snapshots lie.
+//! directory with `bin/` and `objects/`, `INSTA_WORKSPACE_ROOT` the one under which the snapshots lie.
 //!
 //! To add a loader or a program, add a case in `pairs.rs`.
 
+#[cfg(feature = "guest")]
+mod constant_folded;
 #[cfg(feature = "guest")]
 mod ecli;
 #[cfg(feature = "guest")]
 mod errors;
 #[cfg(feature = "guest")]
 mod filter;
-#[cfg(feature = "guest")]
-mod folded;
 #[cfg(feature = "guest")]
 mod lifecycle;
 #[cfg(feature = "guest")]

@@ -22,7 +22,7 @@ use rstest_reuse::template;
 #[case::ecli_on_ecc_package("ecli", "ecc-const-volatile.package.json")]
 pub fn every_pair(#[case] loader: &str, #[case] object: &str) {}
 
-/// Each loader with each program whose filter the compiler folded away.
+/// Each loader with each program whose filter the compiler constant-folded.
 #[template]
 #[rstest]
 #[case::aya_on_folded_c("aya", "minimal-folded")]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Keeps the processor to itself, in the kernel, for four seconds: what the kernel's watchdog is for.
- * From 7.0 or so on the kernel may take the processor away from such a program all the same. */
+ * From 7.0 or so on the kernel may preempt such a program all the same. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
@@ -21,13 +21,13 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct pieces);
-} scratch SEC(".maps");
+} pieces_map SEC(".maps");
 
 SEC("tp/syscalls/sys_enter_getpgid")
 int keep_busy(void *ctx)
 {
 	__u32 key = 0;
-	struct pieces *pieces = bpf_map_lookup_elem(&scratch, &key);
+	struct pieces *pieces = bpf_map_lookup_elem(&pieces_map, &key);
 	__u64 begin = bpf_ktime_get_ns();
 
 	if (!pieces)

@@ -102,6 +102,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "not a line of trace_pipe")]
     fn anything_else_is_not_skipped() {
-        let _ = Line::parse("hello");
+        let _ = Line::parse("other text");
     }
 }

@@ -6,6 +6,6 @@ use std::path::{Path, PathBuf};
 /// A path within the payload.
 pub(crate) fn path(inside: impl AsRef<Path>) -> PathBuf {
     let payload =
-        env::var_os("HOOKLAB_PAYLOAD").expect("HOOKLAB_PAYLOAD names the folder with bin/ and objects/");
+        env::var_os("HOOKLAB_PAYLOAD").expect("HOOKLAB_PAYLOAD names the directory with bin/ and objects/");
     Path::new(&payload).join(inside)
 }

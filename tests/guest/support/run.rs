@@ -73,7 +73,7 @@ impl<'a> Run<'a> {
         self.kind().is_silent()
     }
 
-    /// Objects are named relative to the working folder, so that messages do not depend on where the payload is.
+    /// Objects are named relative to the working directory, so that messages do not depend on where the payload is.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(payload::path("bin/hooklab-loader"));
         command.current_dir(payload::path("objects")).args(["run", "--loader", self.loader]);
