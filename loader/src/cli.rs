@@ -103,13 +103,14 @@ pub fn execute(matches: &ArgMatches, loaders: &[&dyn Loader]) -> Result<(), Erro
     })
 }
 
-/// Says what went wrong, and gives the exit code.
+/// Prints what went wrong and its causes on one line, and gives the exit code.
 pub fn exit(result: Result<(), Error>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: failed to {error}");
-            ExitCode::from(error.exit_code())
+            let code = error.exit_code();
+            eprintln!("error: {:#}", anyhow::Error::from(error));
+            ExitCode::from(code)
         }
     }
 }

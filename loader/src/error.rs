@@ -1,9 +1,9 @@
-//! All that can go wrong, each with a sentence that says what to do and an exit code of its own.
+//! Everything that can go wrong, each with a sentence that says what to do, and its exit code.
 
-use hooklab_types::loader::LoaderKind;
 use std::io;
 use std::path::PathBuf;
 
+use hooklab_types::loader::LoaderKind;
 use thiserror::Error;
 
 use crate::attach_point::AttachPoint;
@@ -11,11 +11,11 @@ use crate::package::Malformed;
 
 /// Why a program is not loaded, attached or followed.
 ///
-/// The messages are lower case and continue "failed to".
+/// A message does not repeat its cause, which is its [`source`](std::error::Error::source).
 #[derive(Debug, Error)]
 pub enum Error {
     /// The object cannot be read at all.
-    #[error("read `{}`: {source}; give the path of a compiled eBPF object", path.display())]
+    #[error("failed to read `{}`; give the path of a compiled eBPF object", path.display())]
     Unreadable {
         /// What the user named.
         path: PathBuf,
@@ -24,7 +24,7 @@ pub enum Error {
     },
 
     /// The file is something else than an ELF object for eBPF.
-    #[error("use `{}`: {what}; give an object compiled by `clang -target bpf`", path.display())]
+    #[error("failed to use `{}`: {what}; give an object compiled by `clang -target bpf`", path.display())]
     NotEbpf {
         /// What the user named.
         path: PathBuf,
@@ -33,7 +33,7 @@ pub enum Error {
     },
 
     /// The file is meant as a package and is none.
-    #[error("use `{}`: it {source}; make it anew with `cargo xtask package` or `ecc`", path.display())]
+    #[error("failed to use `{}`; create the package again with `hooklab package` or `ecc`", path.display())]
     BadPackage {
         /// What the user named.
         path: PathBuf,
@@ -43,8 +43,8 @@ pub enum Error {
 
     /// The loader needs a package, and got an object alone.
     #[error(
-        "use `{}` with {loader}: it is no package; give a package.json, which `cargo xtask package` makes of a \
-         source, or choose another loader",
+        "failed to use `{}` with {loader}: it is not a package; give a package.json, which `hooklab package` creates \
+         from a source, or choose another loader",
         path.display()
     )]
     NotPackage {
@@ -55,7 +55,10 @@ pub enum Error {
     },
 
     /// The object has nothing to attach.
-    #[error("use `{}`: there is no program in it; put one into SEC(\"tp/CATEGORY/NAME\")", path.display())]
+    #[error(
+        "failed to use `{}`: there is no program in it; put one into SEC(\"tp/CATEGORY/NAME\")",
+        path.display()
+    )]
     NoProgram {
         /// What the user named.
         path: PathBuf,
@@ -63,7 +66,7 @@ pub enum Error {
 
     /// A program is of a kind that hooklab does not attach.
     #[error(
-        "attach `{program}`: its section `{section}` names no tracepoint, and nothing else is supported; put \
+        "failed to attach `{program}`: its section `{section}` names no tracepoint, and nothing else is supported; put \
          it into SEC(\"tp/CATEGORY/NAME\")"
     )]
     UnsupportedSection {
@@ -75,7 +78,7 @@ pub enum Error {
 
     /// The filter was asked for and the object has no variable that takes it.
     #[error(
-        "set `{name}`: `{}` has no such global of 32 bits; declare `const volatile int {name} = 0;` in the \
+        "failed to set `{name}`: `{}` has no such global of 32 bits; declare `const volatile int {name} = 0;` in the \
          program, or leave --pid-filter out",
         path.display()
     )]
@@ -88,11 +91,11 @@ pub enum Error {
 
     /// The variable is there, and setting it would change nothing.
     #[error(
-        "set `{name}`: no instruction in `{}` reads it, since the compiler folded its initial value into the \
-         code; declare it `const volatile`, not `const`, and compile again, or leave {flag} out",
+        "failed to set `{name}`: no instruction in `{}` reads it, since the compiler constant-folded its initial \
+         value; declare it `const volatile`, not `const`, and compile again, or leave {flag} out",
         path.display()
     )]
-    FoldedGlobal {
+    ConstantFolded {
         /// What the user named.
         path: PathBuf,
         /// The variable.
@@ -102,7 +105,10 @@ pub enum Error {
     },
 
     /// A package names a variable that its object does not have.
-    #[error("set `{name}`: the object in `{}` has no such global; make the package anew", path.display())]
+    #[error(
+        "failed to set `{name}`: the object in `{}` has no such global; create the package again",
+        path.display()
+    )]
     NoVariable {
         /// What the user named.
         path: PathBuf,
@@ -112,21 +118,21 @@ pub enum Error {
 
     /// The process may not load programs.
     #[error(
-        "load eBPF programs: this process has neither CAP_SYS_ADMIN nor both CAP_BPF and CAP_PERFMON; run it \
+        "failed to load eBPF programs: this process has neither CAP_SYS_ADMIN nor both CAP_BPF and CAP_PERFMON; run it \
          as root"
     )]
     NotPermitted,
 
     /// There is no tracefs, in which the kernel lists its tracepoints.
     #[error(
-        "find tracefs: it is mounted neither on /sys/kernel/tracing nor on /sys/kernel/debug/tracing; run \
+        "failed to find tracefs: it is mounted neither on /sys/kernel/tracing nor on /sys/kernel/debug/tracing; run \
          `mount -t tracefs tracefs /sys/kernel/tracing`"
     )]
     NoTracefs,
 
     /// This kernel does not have the tracepoint.
     #[error(
-        "attach `{program}` to `{point}`: this kernel has no such tracepoint; `available_events` in tracefs \
+        "failed to attach `{program}` to `{point}`: this kernel has no such tracepoint; `available_events` in tracefs \
          lists those it has"
     )]
     NoTracepoint {
@@ -137,7 +143,7 @@ pub enum Error {
     },
 
     /// The kernel's verifier refuses a program.
-    #[error("load `{program}`: the kernel's verifier rejected it:\n{}", log.trim_end())]
+    #[error("failed to load `{program}`: the kernel's verifier rejected it:\n{}", log.trim_end())]
     Rejected {
         /// The function, or the object where the loader does not say which function it was.
         program: String,
@@ -147,7 +153,7 @@ pub enum Error {
 
     /// The binary that has the loader cannot be started.
     #[error(
-        "start `{}`, which has the loaders eunomia and ecli: {source}; build it with `cargo build -p \
+        "failed to start `{}`, which has the loaders eunomia and ecli; build it with `cargo build -p \
          hooklab-loader-eunomia`",
         path.display()
     )]
@@ -160,7 +166,7 @@ pub enum Error {
 
     /// The upstream program `ecli` cannot be started.
     #[error(
-        "start `{}`: {source}; build ecli with `cargo install ecli-rs --version 0.2.9 --locked`, and have it on PATH \
+        "failed to start `{}`; build ecli with `cargo install ecli-rs --version 0.2.9 --locked`, and put it on PATH \
          or name it in HOOKLAB_ECLI",
         path.display()
     )]
@@ -172,18 +178,18 @@ pub enum Error {
     },
 
     /// The library that does the work gave up for a reason of its own.
-    #[error("{what} with {loader}: {message}")]
+    #[error("failed to {what} with {loader}")]
     Library {
         /// The loader.
         loader: LoaderKind,
         /// What was being done, as in "load the object".
         what: String,
         /// What the library says, with its causes.
-        message: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 
     /// A system call that never fails on a sound system did.
-    #[error("{what}: {source}")]
+    #[error("failed to {what}")]
     System {
         /// What was being done.
         what: &'static str,
@@ -221,7 +227,7 @@ impl Error {
             Self::NoProgram { .. } => 5,
             Self::UnsupportedSection { .. } => 6,
             Self::NoGlobal { .. } => 7,
-            Self::FoldedGlobal { .. } => 8,
+            Self::ConstantFolded { .. } => 8,
             Self::NoVariable { .. } => 15,
             Self::NotPermitted => 9,
             Self::NoTracefs => 10,
@@ -249,7 +255,7 @@ impl Error {
             }
             cause = error.source();
         }
-        Self::Library { loader, what: what.into(), message }
+        Self::Library { loader, what: what.into(), source: message.into() }
     }
 }
 
@@ -268,6 +274,6 @@ mod tests {
     fn causes_are_told_once() {
         let inner = io::Error::other("the cause");
         let error = Error::library(LoaderKind::Aya, "load `x`", &io::Error::other(inner));
-        assert_eq!(error.to_string(), "load `x` with aya: the cause");
+        assert_eq!(format!("{:#}", anyhow::Error::from(error)), "failed to load `x` with aya: the cause");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! `bpf_object` is the object, compressed by zlib, as base64; `bpf_object_size` its size before that, in bytes;
 //! `meta` the description, which only the loader `eunomia` needs. A package may come from anywhere, so everything
-//! that it says of its own size is checked before memory is spent on it.
+//! that it says of its own size is checked before memory is allocated for it.
 
 use std::borrow::Cow;
 use std::io::Read as _;
@@ -32,38 +32,38 @@ pub struct Package {
     pub meta: Value,
 }
 
-/// What is wrong with a package. The messages complete "it ...".
+/// What is wrong with a package.
 #[derive(Debug, Error)]
 pub enum Malformed {
     /// A file without a byte.
-    #[error("is empty")]
+    #[error("the package is empty")]
     Empty,
     /// More bytes than any package that is believed.
-    #[error("is larger than {} MiB", LARGEST_PACKAGE >> 20)]
+    #[error("the package is larger than {} MiB", LARGEST_PACKAGE >> 20)]
     TooLarge,
     /// No JSON, or not with the keys and types of a package.
-    #[error("is no package in JSON ({0})")]
+    #[error("the file is not a package in JSON")]
     Json(#[from] serde_json::Error),
     /// More description than is believed.
-    #[error("has more than {} KiB beside its object", LARGEST_META >> 10)]
+    #[error("the package has more than {} KiB beside its object", LARGEST_META >> 10)]
     Meta,
     /// The object's text is not base64.
-    #[error("has a `bpf_object` that is not base64 ({0})")]
+    #[error("the package has a `bpf_object` that is not base64")]
     Base64(#[from] base64::DecodeError),
     /// The object's bytes are not one stream of zlib.
-    #[error("has a `bpf_object` that is not a zlib stream ({0})")]
-    Zlib(std::io::Error),
+    #[error("the package has a `bpf_object` that is not a zlib stream")]
+    Zlib(#[source] std::io::Error),
     /// Something follows the stream.
-    #[error("has a `bpf_object` with {0} bytes after its zlib stream")]
+    #[error("the package has a `bpf_object` with {0} bytes after its zlib stream")]
     Trailing(usize),
     /// The object would be larger than is believed.
-    #[error("says that its object has {stated} bytes, and {} MiB is the limit", LARGEST_OBJECT >> 20)]
+    #[error("the package says that its object has {stated} bytes, and {} MiB is the limit", LARGEST_OBJECT >> 20)]
     LargeObject {
         /// `bpf_object_size`.
         stated: u64,
     },
     /// The object inflates to something else than the package says.
-    #[error("says that its object has {stated} bytes, and {actual}")]
+    #[error("the package says that its object has {stated} bytes, and {actual}")]
     Size {
         /// `bpf_object_size`.
         stated: u64,

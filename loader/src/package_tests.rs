@@ -21,20 +21,20 @@ fn text(stream: &[u8], size: &str, meta: &str) -> Vec<u8> {
     format!(r#"{{"bpf_object":"{object}","bpf_object_size":{size},"meta":{meta}}}"#).into_bytes()
 }
 
-/// What decoding says that is wrong.
-fn complaint(text: &[u8]) -> String {
-    format!("it {}", Package::decode(text).expect_err("it is not sound"))
+/// The error that decoding gives, with its causes.
+fn refusal(text: &[u8]) -> String {
+    format!("{:#}", anyhow::Error::from(Package::decode(text).expect_err("it is malformed")))
 }
 
 /// The same for the content of `bpf_object`, whose size is said to be five bytes.
-fn complaint_of_stream(stream: &[u8]) -> String {
-    complaint(&text(stream, "5", "{}"))
+fn refusal_of_stream(stream: &[u8]) -> String {
+    refusal(&text(stream, "5", "{}"))
 }
 
 #[test]
 fn a_sound_package_is_unpacked() {
-    let package = Package::decode(&text(&deflate(b"hello"), "5", r#"{"a":[1]}"#)).expect("it is sound");
-    assert_eq!(package.object, b"hello");
+    let package = Package::decode(&text(&deflate(b"bytes"), "5", r#"{"a":[1]}"#)).expect("it is sound");
+    assert_eq!(package.object, b"bytes");
     assert_eq!(package.meta, serde_json::json!({ "a": [1] }));
 }
 
@@ -47,45 +47,43 @@ fn keys_that_nobody_knows_and_escapes_do_no_harm() {
 
 #[test]
 fn what_is_no_json_or_not_of_that_shape_is_named() {
-    assert_eq!(complaint(b""), "it is empty");
-    assert!(complaint(b"{").contains("EOF while parsing"));
-    assert!(complaint(b"[]").contains("is no package in JSON"));
-    assert!(complaint(br#"{"bpf_object_size":0,"meta":{}}"#).contains("missing field `bpf_object`"));
-    assert!(complaint(br#"{"bpf_object":"","meta":{}}"#).contains("missing field `bpf_object_size`"));
-    assert!(complaint(br#"{"bpf_object":"","bpf_object_size":0}"#).contains("missing field `meta`"));
-    assert!(complaint(br#"{"bpf_object":7,"bpf_object_size":0,"meta":{}}"#).contains("expected a string"));
-    assert!(complaint(&text(b"", r#""0""#, "{}")).contains("expected u64"));
-    assert!(complaint(&text(b"", "-1", "{}")).contains("expected u64"));
-    assert!(complaint(&text(b"", "0", "[]")).contains("expected a map"));
-    assert!(complaint(br#"{"bpf_object":"","bpf_object":"","meta":{}}"#).contains("duplicate field"));
+    assert_eq!(refusal(b""), "the package is empty");
+    assert!(refusal(b"{").contains("EOF while parsing"));
+    assert!(refusal(b"[]").contains("is not a package in JSON"));
+    assert!(refusal(br#"{"bpf_object_size":0,"meta":{}}"#).contains("missing field `bpf_object`"));
+    assert!(refusal(br#"{"bpf_object":"","meta":{}}"#).contains("missing field `bpf_object_size`"));
+    assert!(refusal(br#"{"bpf_object":"","bpf_object_size":0}"#).contains("missing field `meta`"));
+    assert!(refusal(br#"{"bpf_object":7,"bpf_object_size":0,"meta":{}}"#).contains("expected a string"));
+    assert!(refusal(&text(b"", r#""0""#, "{}")).contains("expected u64"));
+    assert!(refusal(&text(b"", "-1", "{}")).contains("expected u64"));
+    assert!(refusal(&text(b"", "0", "[]")).contains("expected a map"));
+    assert!(refusal(br#"{"bpf_object":"","bpf_object":"","meta":{}}"#).contains("duplicate field"));
     let deep = format!("{{\"x\":{}0{}}}", "[".repeat(100_000), "]".repeat(100_000));
-    assert!(complaint(&text(b"", "0", &deep)).contains("recursion limit"));
-    assert!(complaint(b"{\"\xff\":1}").contains("invalid unicode"));
+    assert!(refusal(&text(b"", "0", &deep)).contains("recursion limit"));
+    assert!(refusal(b"{\"\xff\":1}").contains("invalid unicode"));
 }
 
 #[test]
 fn an_object_must_be_base64_of_one_zlib_stream() {
     let object = |object: &str| format!(r#"{{"bpf_object":"{object}","bpf_object_size":5,"meta":{{}}}}"#);
-    assert!(complaint(object("a*").as_bytes()).contains("not base64"));
-    assert!(complaint(object("eJwDAAAAAAE").as_bytes()).contains("not base64"), "padding is missing");
-    assert!(complaint_of_stream(b"").contains("not a zlib stream"));
-    assert!(complaint_of_stream(b"not zlib at all").contains("not a zlib stream"));
-    let stream = deflate(b"hello");
-    assert!(
-        complaint_of_stream(&stream[..stream.len() / 2]).contains("has a `bpf_object` that is not a zlib")
-    );
-    assert!(complaint_of_stream(&[&stream[..], b"xyz"].concat()).contains("3 bytes after its zlib stream"));
+    assert!(refusal(object("a*").as_bytes()).contains("not base64"));
+    assert!(refusal(object("eJwDAAAAAAE").as_bytes()).contains("not base64"), "padding is missing");
+    assert!(refusal_of_stream(b"").contains("not a zlib stream"));
+    assert!(refusal_of_stream(b"not zlib at all").contains("not a zlib stream"));
+    let stream = deflate(b"bytes");
+    assert!(refusal_of_stream(&stream[..stream.len() / 2]).contains("has a `bpf_object` that is not a zlib"));
+    assert!(refusal_of_stream(&[&stream[..], b"xyz"].concat()).contains("3 bytes after its zlib stream"));
     let mut wrong_sum = stream.clone();
     *wrong_sum.last_mut().expect("it is not empty") ^= 1;
-    assert!(complaint_of_stream(&wrong_sum).contains("not a zlib stream"));
+    assert!(refusal_of_stream(&wrong_sum).contains("not a zlib stream"));
 }
 
 #[test]
 fn an_object_has_exactly_the_size_that_the_package_says() {
-    let with_size = |size: &str| complaint(&text(&deflate(b"hello"), size, "{}"));
-    assert_eq!(with_size("6"), "it says that its object has 6 bytes, and it has 5");
-    assert_eq!(with_size("4"), "it says that its object has 4 bytes, and it inflates to more");
-    assert_eq!(with_size("0"), "it says that its object has 0 bytes, and it inflates to more");
+    let with_size = |size: &str| refusal(&text(&deflate(b"bytes"), size, "{}"));
+    assert_eq!(with_size("6"), "the package says that its object has 6 bytes, and it has 5");
+    assert_eq!(with_size("4"), "the package says that its object has 4 bytes, and it inflates to more");
+    assert_eq!(with_size("0"), "the package says that its object has 0 bytes, and it inflates to more");
 }
 
 #[test]
@@ -93,8 +91,11 @@ fn a_stream_is_not_inflated_past_the_limit() {
     let limit = usize::try_from(LARGEST_OBJECT).expect("it fits");
     // Sixteen times more than the limit, in one MiB.
     let bomb = deflate(&vec![0; limit + 1]);
-    let says = |size: usize| complaint(&text(&bomb, &size.to_string(), "{}"));
-    assert_eq!(says(limit + 1), "it says that its object has 67108865 bytes, and 64 MiB is the limit");
+    let says = |size: usize| refusal(&text(&bomb, &size.to_string(), "{}"));
+    assert_eq!(
+        says(limit + 1),
+        "the package says that its object has 67108865 bytes, and 64 MiB is the limit"
+    );
     assert!(says(limit).contains("it inflates to more"));
     assert!(says(1000).contains("it inflates to more"));
     let fits = deflate(&vec![0; limit]);
@@ -104,7 +105,10 @@ fn a_stream_is_not_inflated_past_the_limit() {
 #[test]
 fn a_description_is_not_read_past_the_limit() {
     let meta = format!("{{\"x\":[{}0]}}", "0,".repeat(LARGEST_META / 2));
-    assert_eq!(complaint(&text(&deflate(b""), "0", &meta)), "it has more than 1024 KiB beside its object");
+    assert_eq!(
+        refusal(&text(&deflate(b""), "0", &meta)),
+        "the package has more than 1024 KiB beside its object"
+    );
 }
 
 #[test]

@@ -17,9 +17,8 @@ use crate::{AttachedProgram, Attachment, Error, Global, Job, Loader, Object, Set
 
 /// The variable that `--pid-filter` sets.
 const FILTER: &str = "pid_filter";
-/// How long the wait for new trace lines may last before they are looked for all the same, in milliseconds.
-/// The kernel wakes a reader of `trace_pipe` a moment after a line is there; this only bounds what a wake-up
-/// that got lost can cost.
+/// The longest wait for new trace lines before `trace_pipe` is read regardless, in milliseconds. The kernel notifies
+/// a reader a moment after a line is there; this bounds the cost of a lost notification.
 const TRACE_INTERVAL: u16 = 500;
 
 /// What the command line asks for.
@@ -78,7 +77,7 @@ fn find_filter(object: &Object) -> Result<Global, Error> {
     let suits = |global: &Global| global.size == 4;
     match object.global(FILTER)?.filter(suits) {
         None => Err(Error::NoGlobal { path: path(), name: FILTER }),
-        Some(global) if !global.is_read => Err(folded(object, FILTER, "--pid-filter")),
+        Some(global) if !global.is_read => Err(constant_folded(object, FILTER, "--pid-filter")),
         Some(global) => Ok(global),
     }
 }
@@ -87,13 +86,13 @@ fn find_filter(object: &Object) -> Result<Global, Error> {
 fn check_setting(object: &Object, setting: &Setting) -> Result<(), Error> {
     match object.global(&setting.name)? {
         None => Err(Error::NoVariable { path: object.path().to_owned(), name: setting.name.clone() }),
-        Some(global) if !global.is_read => Err(folded(object, &setting.name, &setting.flag)),
+        Some(global) if !global.is_read => Err(constant_folded(object, &setting.name, &setting.flag)),
         Some(_) => Ok(()),
     }
 }
 
-fn folded(object: &Object, name: &str, flag: &str) -> Error {
-    Error::FoldedGlobal { path: object.path().to_owned(), name: name.to_owned(), flag: flag.to_owned() }
+fn constant_folded(object: &Object, name: &str, flag: &str) -> Error {
+    Error::ConstantFolded { path: object.path().to_owned(), name: name.to_owned(), flag: flag.to_owned() }
 }
 
 /// Blocks the signals that end a run, and gives them as a file to wait for.

@@ -39,7 +39,7 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("error: failed to {error}");
+            eprintln!("error: {:#}", anyhow::Error::from(error));
             ExitCode::FAILURE
         }
     }

@@ -5,25 +5,29 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Why an object is not packed. The messages are lower case and continue "failed to".
+/// Why an object is not packed.
+///
+/// A message does not repeat its cause, which is its [`source`](std::error::Error::source).
 #[derive(Debug, Error)]
 pub enum Error {
     /// The bytes are no object.
-    #[error("read the object: {0}")]
+    #[error("failed to read the object")]
     Elf(#[from] object::read::Error),
     /// It was compiled for something else.
-    #[error("use the object: it is not for eBPF; compile it with `clang -target bpf`")]
+    #[error("failed to use the object: it is not for eBPF; compile it with `clang -target bpf`")]
     NotEbpf,
     /// There are no types in it.
-    #[error("describe the object: it has no BTF; compile it with `clang -g -target bpf`")]
+    #[error("failed to describe the object: it has no BTF; compile it with `clang -g -target bpf`")]
     NoBtf,
     /// Nothing in it can be attached.
     #[error(
-        "describe the object: there is no program in it; put one into a section, as in SEC(\"tp/CATEGORY/NAME\")"
+        "failed to describe the object: there is no program in it; put one into a section, as in SEC(\"tp/CATEGORY/NAME\")"
     )]
     NoProgram,
     /// Nobody knows where the program goes.
-    #[error("describe `{program}`: libbpf knows no section `{section}`, so it could not be attached")]
+    #[error(
+        "failed to describe `{program}`: libbpf knows no section `{section}`, so it could not be attached"
+    )]
     UnknownSection {
         /// The function.
         program: String,
@@ -31,10 +35,10 @@ pub enum Error {
         section: String,
     },
     /// libbpf does not take it.
-    #[error("open the object with libbpf: {0}")]
-    Open(String),
+    #[error("failed to open the object with libbpf")]
+    Open(#[source] libbpf_rs::Error),
     /// libbpf cannot say what a type is in C.
-    #[error("name the type of `{name}` in C: {source}")]
+    #[error("failed to name the type of `{name}` in C")]
     Type {
         /// The variable or member.
         name: String,
@@ -42,10 +46,10 @@ pub enum Error {
         source: io::Error,
     },
     /// The header names a struct that the compiled program does not know.
-    #[error("export `{0}`: the program does not have this struct; include the header in it")]
+    #[error("failed to export `{0}`: the program does not have this struct; include the header in it")]
     NoStruct(String),
     /// A file cannot be read.
-    #[error("read {}: {source}", path.display())]
+    #[error("failed to read {}", path.display())]
     Read {
         /// Where.
         path: PathBuf,
@@ -53,7 +57,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A file cannot be written.
-    #[error("write {}: {source}", path.display())]
+    #[error("failed to write {}", path.display())]
     Write {
         /// Where.
         path: PathBuf,

@@ -39,7 +39,7 @@ pub fn describe(object: &[u8], name: &str, exports: Option<&[String]>) -> Result
     let opened = ObjectBuilder::default()
         .name(&object_name)
         .and_then(|builder| builder.open_memory(object))
-        .map_err(|error| Error::Open(format!("{error:#}")))?;
+        .map_err(Error::Open)?;
     let bpf_skel = skeleton::read(&opened, object_name)?;
     let export_types = exports.map(|names| export::read(&opened, names)).transpose()?;
     Ok(Meta { bpf_skel, eunomia_version: ECC_VERSION, export_types })

@@ -25,7 +25,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
         linker.add_file(path)?;
         linker.link()
     };
-    link().map_err(|error| Error::Open(format!("{error:#}")))?;
+    link().map_err(Error::Open)?;
     fs::read(linked.path()).map_err(failed)
 }
 

@@ -105,7 +105,7 @@ pub(crate) fn read(object: &OpenObject, obj_name: String) -> Result<Skeleton, Er
 pub(crate) fn btf(object: &OpenObject) -> Result<Btf<'_>, Error> {
     // SAFETY: The object lives as long as the reference.
     let raw = unsafe { object.as_libbpf_object().as_ref() };
-    Btf::from_bpf_object(raw).map_err(|error| Error::Open(format!("{error:#}")))?.ok_or(Error::NoBtf)
+    Btf::from_bpf_object(raw).map_err(Error::Open)?.ok_or(Error::NoBtf)
 }
 
 /// Describes a map; `None` for libbpf's own that belong to no data section.

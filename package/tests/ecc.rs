@@ -76,10 +76,10 @@ fn a_package_of_eccs_object_has_the_same_description_and_instructions() {
 fn what_is_no_object_for_ebpf_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x.o");
-    assert!(read(&file).unwrap_err().to_string().starts_with("read "));
+    assert!(read(&file).unwrap_err().to_string().starts_with("failed to read "));
     for bytes in [&b""[..], b"int main;\n"] {
         fs::write(&file, bytes).unwrap();
-        assert!(read(&file).unwrap_err().to_string().starts_with("read the object: "));
+        assert_eq!(read(&file).unwrap_err().to_string(), "failed to read the object");
     }
     fs::copy(std::env::var_os("CARGO_BIN_EXE_hooklab-package").unwrap(), &file).unwrap();
     assert!(read(&file).unwrap_err().to_string().contains("not for eBPF"));

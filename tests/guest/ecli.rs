@@ -30,9 +30,9 @@ fn the_common_flag_becomes_one_of_the_package(#[case] loader: &str) {
 fn it_is_missed_where_it_is_not(#[case] loader: &str) {
     let mut command = Run::new(loader, "minimal").command();
     command.env("HOOKLAB_ECLI", "/no/such/ecli");
-    let expected = "exit code 14\nerror: failed to start `/no/such/ecli`: No such file or directory (os error 2); build \
-                    ecli with `cargo install ecli-rs --version 0.2.9 --locked`, and have it on PATH or name it in \
-                    HOOKLAB_ECLI\n";
+    let expected = "exit code 14\nerror: failed to start `/no/such/ecli`; build ecli with `cargo install ecli-rs --version \
+                    0.2.9 --locked`, and put it on PATH or name it in HOOKLAB_ECLI: No such file or directory (os \
+                    error 2)\n";
     assert_eq!(refusal_of(command), expected);
 }
 

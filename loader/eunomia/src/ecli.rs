@@ -83,7 +83,7 @@ fn program() -> PathBuf {
     let is_program = |path: &PathBuf| {
         path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
     };
-    let find = |name: &&str| env::split_paths(&path).map(|folder| folder.join(name)).find(is_program);
+    let find = |name: &&str| env::split_paths(&path).map(|directory| directory.join(name)).find(is_program);
     // Starting what is not there fails with the right error.
     PROGRAMS.iter().find_map(find).unwrap_or_else(|| Path::new(PROGRAMS[0]).to_owned())
 }
@@ -95,7 +95,10 @@ fn claim(attached: &mut Vec<Attached>, program: &Program) -> Result<AttachedProg
     let at = attached.iter().position(|attached| attached.is(name, event)).ok_or_else(|| Error::Library {
         loader: KIND,
         what: format!("attach `{name}`"),
-        message: format!("it says that it runs, and the kernel has none of its programs at `{attach_point}`"),
+        source: format!(
+            "it reports that it runs, but the kernel has none of its programs at `{attach_point}`"
+        )
+        .into(),
     })?;
     let id = attached.swap_remove(at).id;
     Ok(AttachedProgram { name: name.clone(), attach: attach_point.to_string(), id })
@@ -141,7 +144,7 @@ fn ended(what: String, status: ExitStatus, said: &str) -> Error {
 fn failed(what: String, why: &str, said: &str) -> Error {
     let said = said.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("INFO "));
     let message = [why].into_iter().chain(said).collect::<Vec<_>>().join("; ");
-    Error::Library { loader: KIND, what, message }
+    Error::Library { loader: KIND, what, source: message.into() }
 }
 
 fn not_heard(source: io::Error) -> Error {

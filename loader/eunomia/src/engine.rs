@@ -54,7 +54,7 @@ impl Loader for Eunomia {
             verifier_log(&messages).unwrap_or_else(|| Error::Library {
                 loader: KIND,
                 what: format!("{what} `{}`", job.object.path().display()),
-                message: one_line(&format!("{error:#}"), &messages),
+                source: one_line(&format!("{error:#}"), &messages).into(),
             })
         };
         let opened = BpfSkeletonBuilder::from_json_package(&package, None)

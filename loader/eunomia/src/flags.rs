@@ -47,7 +47,7 @@ impl Flags {
         let refuse = |message: String| Error::Library {
             loader,
             what: format!("use `{}`", object.path().display()),
-            message,
+            source: message.into(),
         };
         let package: ComposedObject =
             serde_json::from_slice(text).map_err(|error| refuse(error.to_string()))?;
@@ -121,7 +121,7 @@ pub(crate) fn not_listed(global: &Global, loader: LoaderKind) -> Error {
     Error::Library {
         loader,
         what: format!("set `{}`", global.name),
-        message: "the package does not list it among the variables".to_owned(),
+        source: "the package does not list it among its variables".into(),
     }
 }
 

@@ -41,7 +41,7 @@ fn open(job: &Job<'_>) -> Result<OpenObject, Error> {
         set_global(&mut object, global, &pid.get().to_ne_bytes()).ok_or_else(|| Error::Library {
             loader: KIND,
             what: format!("set `{}`", global.name),
-            message: format!("there is no map for its section {}", global.section),
+            source: format!("there is no map for its section {}", global.section).into(),
         })?;
     }
     Ok(object)
@@ -66,7 +66,7 @@ fn load(object: OpenObject, job: &Job<'_>) -> Result<Object, Error> {
         let messages = messages::take();
         verifier_log(&messages).unwrap_or_else(|| {
             let what = format!("load `{}`", job.object.path().display());
-            Error::Library { loader: KIND, what, message: one_line(&format!("{error:#}"), &messages) }
+            Error::Library { loader: KIND, what, source: one_line(&format!("{error:#}"), &messages).into() }
         })
     })
 }
@@ -79,7 +79,7 @@ fn attach(object: &Object, program: &Program) -> Result<(Link, AttachedProgram),
         object.progs_mut().find(|loaded| loaded.name() == name.as_str()).ok_or_else(|| Error::Library {
             loader: KIND,
             what: format!("find `{name}`"),
-            message: "libbpf does not see it".to_owned(),
+            source: "libbpf does not find it in the object".into(),
         })?;
     let link = loaded
         .attach_tracepoint(TracepointCategory::Custom(category.clone()), event)
@@ -109,5 +109,5 @@ impl Attachment for LibbpfAttachment {
 
 fn library_error(what: String, error: &libbpf_rs::Error) -> Error {
     // The alternate form gives the causes as well.
-    Error::Library { loader: KIND, what, message: one_line(&format!("{error:#}"), &messages::take()) }
+    Error::Library { loader: KIND, what, source: one_line(&format!("{error:#}"), &messages::take()).into() }
 }
