@@ -1,4 +1,5 @@
 //! What the parts of hooklab say to each other, as types that both ends share.
 
+pub mod actor;
 pub mod demo;
 pub mod loader;
