@@ -1,6 +1,6 @@
-//! What is in a compiled eBPF object: its programs, their attach points, its globals.
+//! The content of a compiled eBPF object: its programs, their attach points, its globals.
 //!
-//! Facts about the format are from the kernel's `Documentation/bpf/llvm_reloc.rst` (relocations) and
+//! The format is documented in the kernel's `Documentation/bpf/llvm_reloc.rst` (relocations) and
 //! `Documentation/bpf/btf.rst` (`.BTF.ext`).
 
 use std::fs::{self, File};
@@ -67,7 +67,7 @@ impl Object {
         // A directory opens, a pipe may never, and a device never ends: only a file is worth reading.
         let metadata = fs::metadata(path).map_err(unreadable)?;
         if !metadata.is_file() {
-            return refuse("it is not a regular file of a sensible size".to_owned());
+            return refuse("it is not a regular file".to_owned());
         }
         if metadata.len() > LARGEST {
             return refuse(format!("it is larger than {} MiB", LARGEST >> 20));

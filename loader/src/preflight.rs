@@ -33,17 +33,17 @@ pub fn lift_memory_limit() {
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }
 
-/// Finds the folder where tracefs is mounted.
+/// Finds the directory where tracefs is mounted.
 ///
 /// # Errors
 ///
 /// [`Error::NoTracefs`], or [`Error::System`] if this process may not look.
 pub fn find_tracefs() -> Result<PathBuf, Error> {
     let mut missing = Error::NoTracefs;
-    for folder in TRACEFS.map(Path::new) {
-        // The empty folder is there when nothing is mounted on it.
-        match folder.join("events").try_exists() {
-            Ok(true) => return Ok(folder.to_owned()),
+    for directory in TRACEFS.map(Path::new) {
+        // The empty directory is there when nothing is mounted on it.
+        match directory.join("events").try_exists() {
+            Ok(true) => return Ok(directory.to_owned()),
             Ok(false) => {}
             // Usually tracefs belongs to root, and CAP_BPF does not open it.
             Err(source) => missing = Error::System { what: "look into tracefs", source },

@@ -32,8 +32,8 @@ fn run(arguments: &[&str]) -> String {
 
 /// Runs the loader on a file with these bytes, whose path reads `FILE` in what it says.
 fn run_on(bytes: &[u8]) -> String {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("object.bpf.o");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("object.bpf.o");
     fs::write(&file, bytes).expect("write a file");
     run_on_path(&file)
 }
@@ -72,9 +72,9 @@ fn no_such_file() {
 }
 
 #[test]
-fn a_folder() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    assert_snapshot!("folder", run_on_path(folder.path()));
+fn a_directory() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    assert_snapshot!("directory", run_on_path(directory.path()));
 }
 
 #[test]
@@ -99,15 +99,15 @@ fn a_package_without_an_object() {
 
 #[test]
 fn a_package_whose_object_is_no_object() {
-    // "hello", compressed.
+    // Five letters, compressed.
     let package = br#"{"meta":{},"bpf_object_size":5,"bpf_object":"eJzLSM3JyQcABiwCFQ=="}"#;
     assert_snapshot!("package-of-no-object", run_on_package(package));
 }
 
 #[test]
 fn an_enormous_package() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("package.json");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("package.json");
     fs::File::create(&file).and_then(|file| file.set_len(1 << 30)).expect("a sparse file");
     assert_snapshot!("enormous-package", run_on_path(&file));
 }
@@ -124,8 +124,8 @@ fn a_package_that_inflates_without_end() {
 
 /// Runs the loader on a file of that name.
 fn run_on_package(bytes: &[u8]) -> String {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("package.json");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("package.json");
     fs::write(&file, bytes).expect("write a file");
     run_on_path(&file)
 }

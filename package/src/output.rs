@@ -39,16 +39,16 @@ struct Package<'a> {
 /// # Errors
 ///
 /// [`Error::Write`].
-pub fn write(folder: &Path, name: &str, object: &[u8], meta: &Meta) -> Result<Vec<PathBuf>, Error> {
+pub fn write(directory: &Path, name: &str, object: &[u8], meta: &Meta) -> Result<Vec<PathBuf>, Error> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Write { path, source }
     };
-    fs::create_dir_all(folder).map_err(failed(folder))?;
-    let skeleton = serde_json::to_vec(meta).map_err(|error| failed(folder)(error.into()))?;
+    fs::create_dir_all(directory).map_err(failed(directory))?;
+    let skeleton = serde_json::to_vec(meta).map_err(|error| failed(directory)(error.into()))?;
     let package =
         Package { bpf_object: STANDARD.encode(deflate(object)), bpf_object_size: object.len(), meta };
-    let package = serde_json::to_vec(&package).map_err(|error| failed(folder)(error.into()))?;
+    let package = serde_json::to_vec(&package).map_err(|error| failed(directory)(error.into()))?;
     let files = [
         (format!("{name}.bpf.o"), object),
         (format!("{name}.skel.json"), &skeleton),
@@ -56,8 +56,8 @@ pub fn write(folder: &Path, name: &str, object: &[u8], meta: &Meta) -> Result<Ve
     ];
     let mut written = Vec::new();
     for (file, bytes) in files {
-        let path = folder.join(file);
-        written.push((aside(folder, bytes).map_err(failed(&path))?, path));
+        let path = directory.join(file);
+        written.push((aside(directory, bytes).map_err(failed(&path))?, path));
     }
     let place = |(file, path): (NamedTempFile, PathBuf)| match file.persist(&path) {
         Ok(_) => Ok(path),
@@ -67,10 +67,10 @@ pub fn write(folder: &Path, name: &str, object: &[u8], meta: &Meta) -> Result<Ve
 }
 
 /// Writes a file that has no name that counts yet.
-fn aside(folder: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+fn aside(directory: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     use std::os::unix::fs::PermissionsExt as _;
     let mut file =
-        tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o644)).tempfile_in(folder)?;
+        tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o644)).tempfile_in(directory)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     Ok(file)

@@ -83,8 +83,8 @@ fn the_same_variable_by_two_flags() {
 }
 
 #[test]
-fn a_folded_variable_is_refused_before_the_engine_is_asked() {
-    assert_snapshot!("folded", run(&fixture("ecc-const"), &["--pid_filter", "1"]));
+fn a_constant_folded_variable_is_refused_before_the_engine_is_asked() {
+    assert_snapshot!("constant-folded", run(&fixture("ecc-const"), &["--pid_filter", "1"]));
 }
 
 #[test]
