@@ -24,7 +24,7 @@ impl TracePipe {
     ///
     /// # Errors
     ///
-    /// What the kernel answers, `EBUSY` if another process already reads the pipe.
+    /// The kernel's error, `EBUSY` if another process already reads the pipe.
     pub(crate) fn open(tracefs: &Path) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
@@ -35,11 +35,11 @@ impl TracePipe {
         Ok(pipe)
     }
 
-    /// Takes all lines of programs that are there now, each with its line feed, and waits for none.
+    /// Returns all complete lines that programs have printed so far, each with its line feed, without waiting.
     ///
     /// # Errors
     ///
-    /// What the kernel answers.
+    /// The kernel's error.
     pub(crate) fn take(&mut self) -> io::Result<Vec<u8>> {
         let mut chunk = [0; 1 << 14];
         loop {

@@ -18,9 +18,9 @@ use crate::{Error, ExportType, Skeleton};
 pub struct Meta {
     /// The description.
     pub bpf_skel: Skeleton,
-    /// The version of the tool whose form this is.
+    /// The version of `ecc` whose format this is.
     pub eunomia_version: &'static str,
-    /// Structs that readers of events need; left out where there is no event header.
+    /// Structs that readers of events need; omitted without an event header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub export_types: Option<Vec<ExportType>>,
 }
@@ -33,8 +33,8 @@ struct Package<'a> {
     meta: &'a Meta,
 }
 
-/// Writes `NAME.bpf.o`, `NAME.skel.json` and `package.json`, and gives their paths. All are complete before the first
-/// takes its place, so an error leaves what was there before.
+/// Writes `NAME.bpf.o`, `NAME.skel.json` and `package.json`, and returns their paths. All are complete before the first
+/// is renamed, so an error leaves existing files unchanged.
 ///
 /// # Errors
 ///
@@ -57,7 +57,7 @@ pub fn write(directory: &Path, name: &str, object: &[u8], meta: &Meta) -> Result
     let mut written = Vec::new();
     for (file, bytes) in files {
         let path = directory.join(file);
-        written.push((aside(directory, bytes).map_err(failed(&path))?, path));
+        written.push((write_temporary(directory, bytes).map_err(failed(&path))?, path));
     }
     let place = |(file, path): (NamedTempFile, PathBuf)| match file.persist(&path) {
         Ok(_) => Ok(path),
@@ -66,8 +66,8 @@ pub fn write(directory: &Path, name: &str, object: &[u8], meta: &Meta) -> Result
     written.into_iter().map(place).collect()
 }
 
-/// Writes a file that has no name that counts yet.
-fn aside(directory: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+/// Writes a temporary file in the directory.
+fn write_temporary(directory: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     use std::os::unix::fs::PermissionsExt as _;
     let mut file =
         tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o644)).tempfile_in(directory)?;
@@ -76,7 +76,7 @@ fn aside(directory: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
-/// A zlib stream, as `ecc` compresses.
+/// Compresses into a zlib stream, as `ecc` does.
 fn deflate(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
     encoder
