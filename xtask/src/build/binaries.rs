@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use hooklab::cargo::{self, Artifact};
-use hooklab::guest_half::{EUNOMIA, GuestPrograms, LOADER};
-use hooklab::lab::Lab;
+use hooklab::guest_half::{EUNOMIA, LOADER};
+use hooklab::lab::{GuestPrograms, Lab};
 use hooklab::setup;
 use hooklab_vm::event::{Event, Observer};
 

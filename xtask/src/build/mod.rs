@@ -1,6 +1,7 @@
 //! Builds all that a guest runs, and packs it.
 
 mod binaries;
+mod guest_half;
 mod objects;
 mod packages;
 mod rust;
@@ -10,8 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use hooklab::compile;
 use hooklab::ecli::Ecli;
-use hooklab::guest_half::GuestPrograms;
-use hooklab::lab::Lab;
+use hooklab::lab::{GuestPrograms, Lab};
 use hooklab_vm::event::Observer;
 use hooklab_vm::payload::{self, Payload};
 
