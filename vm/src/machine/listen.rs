@@ -34,7 +34,7 @@ pub(super) fn forward_reports(mut port: UnixStream, sender: &SyncSender<Heard>) 
             Ok(report) => Heard::Report(report),
             // The console's end tells of the machine's.
             Err(protocol::Error::Stream(_)) => return,
-            Err(error) => Heard::Nonsense(error.to_string()),
+            Err(error) => Heard::Nonsense(protocol::with_causes(&error)),
         };
         let over = matches!(heard, Heard::Nonsense(_));
         if sender.send(heard).is_err() || over {

@@ -210,7 +210,7 @@ impl Machine {
     fn send(&mut self, request: &Request) -> Result<(), Death> {
         let mut frame = Vec::new();
         let framed = protocol::send(&mut frame, request);
-        framed.map_err(|error| Death::Problem(error.to_string()))?;
+        framed.map_err(|error| Death::Problem(protocol::with_causes(&error)))?;
         self.push(&frame)
     }
 
