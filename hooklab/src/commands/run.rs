@@ -231,7 +231,7 @@ impl Observer for Answers {
                 answers.entry(spec).or_default().failure = Some(message.unwrap_or_default());
             }
             Event::KernelEnded { spec, error: Some(error), .. } => {
-                answers.entry(spec).or_default().failure = Some(error);
+                answers.entry(spec).or_default().failure = Some(error.to_string());
             }
             _ => {}
         }

@@ -35,7 +35,7 @@ fn a_qemu_that_is_killed_takes_down_the_test_that_was_running() {
     let [waits, passes] = in_mid_test(Signal::SIGKILL);
     assert_eq!((&waits["outcome"], &passes["outcome"]), (&"crashed".into(), &"passed".into()));
     assert!(
-        waits["message"].as_str().unwrap().contains("the machine stopped (signal: 9 (SIGKILL))"),
+        waits["message"].as_str().unwrap().contains("the machine ended unexpectedly (signal: 9 (SIGKILL))"),
         "{waits}"
     );
 }
@@ -122,7 +122,7 @@ fn an_agent_that_says_no_hello_is_given_up_within_two_seconds_of_the_limit() {
     let took = begin.elapsed().as_secs_f64();
     assert!((7.5..10.0).contains(&took), "{took}");
     let kernel = &site.report()["kernels"][0];
-    assert!(kernel["error"].as_str().unwrap().contains("nothing came from the guest for 8.0s"), "{kernel}");
+    assert!(kernel["error"].as_str().unwrap().contains("the guest reported nothing for 8.0s"), "{kernel}");
     site.is_clean();
     Site::new().goes_on();
 }
