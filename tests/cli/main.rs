@@ -12,6 +12,8 @@ mod faults;
     expect(dead_code, unused_imports, unused_macros, reason = "the tests that need something boot guests")
 )]
 mod gate;
+#[cfg(feature = "lab")]
+mod harness;
 mod kernels;
 #[cfg(feature = "lab")]
 mod knowledge;
