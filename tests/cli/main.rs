@@ -6,6 +6,8 @@
 #[cfg(feature = "lab")]
 mod confinement;
 #[cfg(feature = "lab")]
+mod copied;
+#[cfg(feature = "lab")]
 mod faults;
 #[cfg_attr(
     not(feature = "lab"),
