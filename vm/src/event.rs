@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-pub use hooklab_types::kernel::{Features, Start};
+pub use hooklab_types::kernel::{Features, Need, Start};
 pub use hooklab_types::test::{Attempt, Outcome};
 
 use crate::TestId;
@@ -72,7 +72,7 @@ pub enum Event {
         outcome: Outcome,
         /// How long it ran.
         duration: Duration,
-        /// Why it did not pass, for a person; `None` where it passed.
+        /// Why it did not pass or was not run, for a person; `None` where it passed.
         message: Option<String>,
         /// How it went before, if it did not pass at once; the outcome, duration and message above are of the last time.
         earlier: Vec<Attempt>,
