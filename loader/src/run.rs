@@ -3,9 +3,9 @@
 use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use hooklab_types::loader::{Attached, Line, Program};
+use hooklab_types::loader::{Attached, Line, NotAttached, Program as Described};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -14,8 +14,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use crate::cost;
 use crate::trace::TracePipe;
 use crate::{
-    Assignment, AttachedProgram, Attachment, Error, Global, Job, Loader, Object, Place, Setting, output,
-    preflight,
+    Assignment, AttachedProgram, Attachment, Attempt, Error, Failure, Global, Job, Loader, Object, Place,
+    Program, Setting, Value, output, preflight,
 };
 
 /// The variable that `--pid-filter` sets.
@@ -55,35 +55,96 @@ pub struct Options<'a> {
 /// Any [`Error`]; nothing stays attached.
 pub fn run(options: &Options<'_>) -> Result<(), Error> {
     let object = Object::read(options.object)?;
-    let global = options.pid_filter.map(|_| find_filter(&object)).transpose()?;
+    let values = values(options, &object)?;
     options.loader.sets().iter().try_for_each(|setting| check_setting(&object, setting))?;
     preflight::check_capabilities()?;
-    let tracefs = preflight::find_tracefs()?;
-    preflight::check_attach_points(&tracefs, object.programs())?;
+    let needs_tracefs = options.trace || preflight::needs_tracefs(object.programs());
+    let tracefs = needs_tracefs.then(preflight::find_tracefs).transpose()?;
+    let mut failures = match &tracefs {
+        Some(tracefs) => preflight::missing_tracepoints(tracefs, object.programs())?,
+        None => Vec::new(),
+    };
+    check_failures(options, &object, &mut failures, None)?;
     preflight::lift_memory_limit();
 
     // From here on signals are pending until they are read, so that none can interrupt an attachment halfway.
     let signals = block_signals()?;
-    let open_trace = || TracePipe::open(&tracefs).map_err(trace_error);
-    let mut trace = options.trace.then(open_trace).transpose()?;
-    let job = Job { object: &object, filter: global.as_ref().zip(options.pid_filter) };
-    let mut attachment = options.loader.attach(&job)?;
-    let programs = attachment.programs().iter();
-    let line = Attached {
-        loader: options.loader.kind(),
-        object: options.object.to_string_lossy().into_owned(),
-        programs: programs.map(live).collect(),
-        not_attached: Vec::new(),
+    let open_trace = |tracefs: &PathBuf| TracePipe::open(tracefs).map_err(trace_error);
+    let mut trace = tracefs.as_ref().filter(|_| options.trace).map(open_trace).transpose()?;
+    let programs = wanted(&object, &failures);
+    let filter = values.iter().find(|value| value.global.name == FILTER).map(|value| &value.global);
+    let job = Job {
+        object: &object,
+        programs: &programs,
+        filter: filter.zip(options.pid_filter),
+        values: &values,
+        place: &options.place,
     };
-    let followed = announce(line).and_then(|()| follow(&signals, trace.as_mut(), attachment.as_mut()));
+    let Attempt { mut attachment, failures: more } = options.loader.attach(&job)?;
+    failures.extend(more);
+    if let Err(error) = check_failures(options, &object, &mut failures, Some(attachment.programs().len())) {
+        attachment.detach()?;
+        return Err(error);
+    }
+    let followed = announce(options, &object, attachment.as_ref(), &failures)
+        .and_then(|()| follow(&signals, trace.as_mut(), attachment.as_mut()));
     attachment.detach()?;
     followed?;
     print_trace(trace.as_mut())
 }
 
+/// The programs to load: all that are not optional and have not failed already. If all are optional, all.
+fn wanted<'a>(object: &'a Object, failures: &[Failure]) -> Vec<&'a Program> {
+    let programs = object.programs();
+    let all_optional = programs.iter().all(|program| program.hook.is_optional);
+    let has_failed = |program: &Program| failures.iter().any(|failure| failure.program == *program);
+    programs
+        .iter()
+        .filter(|program| (all_optional || !program.hook.is_optional) && !has_failed(program))
+        .collect()
+}
+
+/// Decides whether programs that failed are an error: each is with `--strict`, and by a loader of packages, which gives up by
+/// itself; all together are, too. `attached` is how many are attached, as soon as that is known.
+fn check_failures(
+    options: &Options<'_>,
+    object: &Object,
+    failures: &mut Vec<Failure>,
+    attached: Option<usize>,
+) -> Result<(), Error> {
+    failures.sort_by_key(|failure| object.programs().iter().position(|program| *program == failure.program));
+    let all = match attached {
+        Some(attached) => attached == 0,
+        None => wanted(object, failures).is_empty(),
+    };
+    let give_up = options.strict || options.loader.kind().takes_packages();
+    if failures.is_empty() || !(all || give_up) {
+        return Ok(());
+    }
+    if failures.len() == 1 || give_up {
+        return Err(failures.swap_remove(0).error);
+    }
+    let reasons = failures.iter().map(|failure| (failure.program.name.clone(), failure.error.reason()));
+    Err(Error::NothingAttached { path: object.path().to_owned(), reasons: reasons.collect() })
+}
+
+/// The globals to set, each with its bytes.
+fn values(options: &Options<'_>, object: &Object) -> Result<Vec<Value>, Error> {
+    let filter = options.pid_filter.map(|pid| {
+        let bytes = pid.get().to_ne_bytes().to_vec();
+        find_filter(object).map(|global| Value { global, bytes })
+    });
+    filter.into_iter().collect()
+}
+
 /// Describes a program for the line of JSON.
-fn live(AttachedProgram { name, attach, id }: &AttachedProgram) -> Program {
-    Program { name: name.clone(), attach: attach.clone(), id: *id, cost: cost::of(*id) }
+fn live(AttachedProgram { name, attach, id }: &AttachedProgram) -> Described {
+    Described { name: name.clone(), attach: attach.clone(), id: *id, cost: cost::of(*id) }
+}
+
+fn not_live(Failure { program, error }: &Failure) -> NotAttached {
+    let (name, section) = (program.name.clone(), program.section.clone());
+    NotAttached { name, section, reason: error.reason() }
 }
 
 /// Finds the variable of the filter, and refuses one that would filter nothing.
@@ -119,8 +180,20 @@ fn block_signals() -> Result<SignalFd, Error> {
     fd.map_err(|error| Error::System { what: "block signals", source: error.into() })
 }
 
-fn announce(line: Attached) -> Result<(), Error> {
-    let mut text = serde_json::to_vec(&Line::Attached(line))
+/// Prints which programs are attached.
+fn announce(
+    options: &Options<'_>,
+    object: &Object,
+    attachment: &dyn Attachment,
+    failures: &[Failure],
+) -> Result<(), Error> {
+    let line = Line::Attached(Attached {
+        loader: options.loader.kind(),
+        object: object.path().to_string_lossy().into_owned(),
+        programs: attachment.programs().iter().map(live).collect(),
+        not_attached: failures.iter().map(not_live).collect(),
+    });
+    let mut text = serde_json::to_vec(&line)
         .map_err(|error| Error::System { what: "describe the attached programs", source: error.into() })?;
     text.push(b'\n');
     print(&text)
