@@ -112,6 +112,19 @@ pub enum Error {
         flag: String,
     },
 
+    /// `--event` names a struct that the object does not have.
+    #[error(
+        "failed to decode records as `struct {name}`: `{}` does not describe it; declare a global such as `const struct \
+         {name} *unused;` in the program, or leave --event out",
+        path.display()
+    )]
+    NoStruct {
+        /// The path that the user gave.
+        path: PathBuf,
+        /// The struct.
+        name: String,
+    },
+
     /// The flag is for loaders that attach what we choose, where we choose.
     #[error(
         "failed to use --{flag}: {loader} decides by itself what it loads and where it attaches it; leave the flag out"
@@ -226,7 +239,7 @@ Exit codes:
    4  OBJECT is not an eBPF object
    5  there is no program in OBJECT
    6  no program could be attached, or the loader cannot attach one of this kind
-   7  OBJECT has no global `pid_filter`
+   7  OBJECT has no such global, or no such struct
    8  no instruction reads the global that is to be set
    9  not permitted: neither CAP_SYS_ADMIN nor both CAP_BPF and CAP_PERFMON
   10  tracefs is not mounted
@@ -246,7 +259,7 @@ impl Error {
             Self::NotEbpf { .. } => 4,
             Self::NoProgram { .. } => 5,
             Self::NothingAttached { .. } | Self::NotAttachable { .. } => 6,
-            Self::NoGlobal { .. } => 7,
+            Self::NoGlobal { .. } | Self::NoStruct { .. } => 7,
             Self::ConstantFolded { .. } => 8,
             Self::NoVariable { .. } => 15,
             Self::NotPermitted => 9,
@@ -280,6 +293,11 @@ impl Error {
                 text.lines().collect::<Vec<_>>().join("; ")
             }
         }
+    }
+
+    /// Wraps an error of libbpf where it does not load, but reads.
+    pub(crate) fn library_error(what: &'static str, error: &libbpf_rs::Error) -> Self {
+        Self::System { what, source: io::Error::other(format!("{error:#}")) }
     }
 
     /// Wraps the error of a library, flattened: some libraries repeat causes in their messages.

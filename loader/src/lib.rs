@@ -12,6 +12,7 @@ pub mod cli;
 mod cost;
 pub mod demo;
 pub mod error;
+mod events;
 pub mod hook;
 mod loader;
 pub mod loaders;

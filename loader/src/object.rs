@@ -149,6 +149,25 @@ impl Object {
         Ok(Some(global))
     }
 
+    /// The names of the maps that the object defines.
+    pub fn map_names(&self) -> Vec<String> {
+        let Ok(elf) = object::File::parse(&*self.bytes) else { return Vec::new() };
+        let Some(maps) = elf.section_by_name(".maps") else { return Vec::new() };
+        let symbols = elf.symbols().filter(|symbol| symbol.section_index() == Some(maps.index()));
+        symbols
+            .filter_map(|symbol| symbol.name().ok().filter(|name| !name.is_empty()).map(str::to_owned))
+            .collect()
+    }
+
+    /// The only struct that the package exports as what the program sends.
+    pub fn exported_type(&self) -> Option<String> {
+        let package = Package::decode(self.package.as_ref()?).ok()?;
+        match package.meta.get("export_types")?.as_array()?.as_slice() {
+            [only] => only.get("name")?.as_str().map(str::to_owned),
+            _ => None,
+        }
+    }
+
     /// Whether the object needs offsets looked up in the kernel's BTF (CO-RE).
     pub fn has_core_relocations(&self) -> bool {
         let section = object::File::parse(&*self.bytes).ok().and_then(|elf| {
