@@ -34,6 +34,8 @@ fn help_of_vm_test_has_examples() {
 #[case::ecli_without_one(&["vm-test", "-l", "ecli"], "there is no ecli to load with: build it with `cargo install")]
 #[case::run_without_one(&["run", "-k", "6.12", "-l", "ecli", "Cargo.toml"], "there is no ecli to load with")]
 #[case::no_command(&["frobnicate"], "unrecognized subcommand")]
+#[case::append_nothing(&["vm-test", "--append", " "], "it is empty")]
+#[case::append_to_the_host(&["vm-test", "-k", "host", "--append", "quiet"], "--append cannot be combined with -k host")]
 fn a_wrong_command_line_exits_with_2(#[case] words: &[&str], #[case] said: &str) {
     let stderr = TestEnv::empty().run(words).exits_with(2).stderr;
     assert!(predicate::str::contains(said).eval(&stderr), "{stderr}");
