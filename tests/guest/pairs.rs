@@ -20,6 +20,21 @@ use rstest_reuse::template;
 #[case::eunomia_on_ecc_package("eunomia", "ecc-const-volatile.package.json")]
 #[case::ecli_on_minimal_package("ecli", "minimal.package.json")]
 #[case::ecli_on_ecc_package("ecli", "ecc-const-volatile.package.json")]
+#[case::aya_on_minimal_raw_tp_c("aya", "minimal-raw-tp")]
+#[case::libbpf_on_minimal_raw_tp_c("libbpf", "minimal-raw-tp")]
+#[case::eunomia_on_minimal_raw_tp_package("eunomia", "minimal-raw-tp.package.json")]
+#[case::aya_on_minimal_kprobe_c("aya", "minimal-kprobe")]
+#[case::libbpf_on_minimal_kprobe_c("libbpf", "minimal-kprobe")]
+#[case::eunomia_on_minimal_kprobe_package("eunomia", "minimal-kprobe.package.json")]
+#[case::aya_on_minimal_fentry_c("aya", "minimal-fentry")]
+#[case::libbpf_on_minimal_fentry_c("libbpf", "minimal-fentry")]
+#[case::eunomia_on_minimal_fentry_package("eunomia", "minimal-fentry.package.json")]
+#[case::aya_on_minimal_tp_btf_c("aya", "minimal-tp-btf")]
+#[case::libbpf_on_minimal_tp_btf_c("libbpf", "minimal-tp-btf")]
+#[case::eunomia_on_minimal_tp_btf_package("eunomia", "minimal-tp-btf.package.json")]
+#[case::aya_on_minimal_lsm_c("aya", "minimal-lsm")]
+#[case::libbpf_on_minimal_lsm_c("libbpf", "minimal-lsm")]
+#[case::eunomia_on_minimal_lsm_package("eunomia", "minimal-lsm.package.json")]
 pub fn every_pair(#[case] loader: &str, #[case] object: &str) {}
 
 /// Each loader with each program whose filter the compiler constant-folded.
