@@ -17,7 +17,7 @@ const WRITES: [u32; 2] = [3, 2];
 /// The argument that makes this program one of the two writers.
 const WRITER: &str = "--writer";
 
-/// Runs the job in the environment and prints its result as libtest does; with [`WRITER`], writes.
+/// Runs the job in the environment and prints its result as libtest does; with `--writer`, writes.
 pub fn main() -> ExitCode {
     if env::args().nth(1).as_deref() == Some(WRITER) {
         // Print nothing on standard error: that would be a write().
