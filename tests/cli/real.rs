@@ -68,7 +68,7 @@ fn a_kernel_that_never_comes_up_is_an_error_of_the_lab_within_its_time_limit() {
 }
 
 #[test]
-fn tests_that_misbehave_take_down_themselves_alone() {
+fn a_misbehaving_test_ends_no_other() {
     let env = TestEnv::shared();
     let binary = misbehaving();
     // One machine after the other, so that all share a log.

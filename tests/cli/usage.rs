@@ -16,7 +16,7 @@ fn help_of_vm_test_has_examples() {
 }
 
 #[rstest]
-#[case::nonsense(&["vm-test", "-k", "nonsense!"], "'nonsense!'")]
+#[case::no_spec(&["vm-test", "-k", "no-spec!"], "'no-spec!'")]
 #[case::all_and_one(&["vm-test", "--all", "-k", "6.12"], "cannot be used with")]
 #[case::no_jobs(&["vm-test", "--jobs", "0"], "0 is not in 1..=64")]
 #[case::no_time(&["vm-test", "--timeout", "0"], "0 is not in 1..")]

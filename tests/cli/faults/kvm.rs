@@ -7,7 +7,7 @@ use crate::support::{ONE, PROMPTLY, TestEnv, took_its_limit};
 
 /// With a QEMU that does this when it is to use KVM, and notes when it is called for a machine.
 fn with_kvm_that(_: Met, does: &str) -> TestEnv {
-    let env = TestEnv::with_own_machines();
+    let env = TestEnv::with_own_cache(&["kernels"]);
     let script = format!(
         r#"[[ "$*" == *--version* ]] || date +%s.%N >> {}
            [[ "$*" == *kvm* && "$*" != *--version* ]] && {does}
