@@ -80,6 +80,11 @@ fn a_misbehaving_test_ends_no_other() {
     let log = fs::read_to_string(target().join("hooklab/logs/6.12.log")).unwrap();
     assert!(log.contains("Kernel panic"), "{log}");
 
+    let reason = "note: test did not panic as expected";
+    let told =
+        ran.tests().iter().any(|test| test["message"].as_str().is_some_and(|text| text.starts_with(reason)));
+    assert!(told, "{:?}", ran.tests());
+
     insta::assert_snapshot!(ran.outcomes().join("\n"));
     // Within its limit, and the agent's word or the guest's silence.
     for test in ran.tests().iter().filter(|test| test["outcome"] == "timed-out") {
