@@ -117,9 +117,9 @@ pub fn probe(plan: Plan<'_>, limit: Duration, cancelled: Arc<AtomicBool>) -> Pro
             machine.power_off();
             Probe::Works
         }
-        Err(MachineError::Panicked(_)) => Probe::Fails("a kernel started with it fails".into()),
-        Err(MachineError::Ended { .. }) => Probe::Fails("QEMU gives up with it".into()),
-        Err(MachineError::Silent { .. }) => Probe::Fails("a kernel started with it hangs".into()),
+        Err(MachineError::Panicked(_)) => Probe::Fails("a kernel panics with it".into()),
+        Err(MachineError::Ended { .. }) => Probe::Fails("QEMU exits with it".into()),
+        Err(MachineError::Silent { .. }) => Probe::Fails("a kernel hangs with it".into()),
         Err(MachineError::Monitor(_)) => Probe::Fails("QEMU hangs with it".into()),
         Err(other) => Probe::Unknown(chain(&other)),
     }
