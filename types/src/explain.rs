@@ -207,7 +207,8 @@ mod tests {
 
     #[test]
     fn a_class_is_called_the_same_in_json_and_in_tables() {
-        for class in [CauseClass::CoreRelocation, CauseClass::NoBtf, CauseClass::Verifier, CauseClass::Other] {
+        for class in [CauseClass::CoreRelocation, CauseClass::NoBtf, CauseClass::Verifier, CauseClass::Other]
+        {
             assert_eq!(serde_json::to_string(&class).unwrap(), format!("{:?}", class.name()));
         }
     }
@@ -215,6 +216,8 @@ mod tests {
     #[test]
     fn only_what_is_in_the_kernel_is_fine() {
         assert!(Verdict::Loaded.is_fine() && Verdict::Attached.is_fine());
-        assert!(![Verdict::NotTried, Verdict::Refused, Verdict::NotAttached].into_iter().any(Verdict::is_fine));
+        assert!(
+            ![Verdict::NotTried, Verdict::Refused, Verdict::NotAttached].into_iter().any(Verdict::is_fine)
+        );
     }
 }
