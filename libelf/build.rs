@@ -1,4 +1,4 @@
-//! Compiles what the host's `libelf.a` lacks, where it lacks it.
+//! Compiles the functions that the host's `libelf.a` lacks, if it lacks them.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ fn main() {
     let mut candidates = directories.split(':').map(|directory| Path::new(directory).join("libelf.a"));
     let library: Option<PathBuf> = candidates.find(|path| path.exists());
     if library.is_some_and(|library| lacks_search_tree(&library)) {
-        // Whole: it is linked wherever in the line libelf stands.
+        // As a whole archive, so that its position among the libraries does not matter.
         cc::Build::new().file(STAND_IN).link_lib_modifier("+whole-archive").compile("elfutils_0_192");
     }
 }

@@ -5,37 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use hooklab_vm::event::Observer;
 
-use crate::lab::Lab;
-use crate::setup::Need;
-
-/// Gives the programs that the lab sends into guests.
-pub trait GuestHalf {
-    /// What it takes to have them, beside Rust.
-    fn needs(&self) -> &'static [Need];
-
-    /// The programs; builds what is missing.
-    ///
-    /// # Errors
-    /// They are not there, or cannot be built.
-    fn programs(&self, lab: &Lab, observer: &dyn Observer) -> Result<GuestPrograms>;
-
-    /// What packs objects; it runs on the host.
-    ///
-    /// # Errors
-    /// It is not there, or cannot be built.
-    fn packager(&self, lab: &Lab, observer: &dyn Observer) -> Result<PathBuf>;
-}
-
-/// The programs that the lab sends into guests; each a static program, or a dynamic one of this host.
-#[derive(Debug, Clone)]
-pub struct GuestPrograms {
-    /// PID 1 of a guest.
-    pub agent: PathBuf,
-    /// Shows what one program does (`hooklab run`).
-    pub demo: PathBuf,
-    /// The loaders, each with its name in the guest's `bin/`.
-    pub loaders: Vec<(String, PathBuf)>,
-}
+use crate::lab::{GuestHalf, GuestPrograms, Lab, Need};
 
 /// The loader that runs the others, as it is called in a guest.
 pub const LOADER: &str = "hooklab-loader";

@@ -8,13 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use hooklab_vm::event::Observer;
 use hooklab_vm::saved::Store;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
 use crate::exit::{INTERRUPTED, Interrupted, UsageError};
-use crate::guest_half::GuestHalf;
 use crate::project::Project;
 
 /// Quota of saved machines, in MiB: each takes about 90.
@@ -35,6 +35,44 @@ pub struct Lab {
     pub guest_half: Box<dyn GuestHalf + Sync>,
     /// Set when the user has interrupted the run.
     pub cancelled: Arc<AtomicBool>,
+}
+
+/// Gives the programs that the lab sends into guests.
+pub trait GuestHalf {
+    /// What it takes to have them, beside Rust.
+    fn needs(&self) -> &'static [Need];
+
+    /// The programs; builds what is missing.
+    ///
+    /// # Errors
+    /// They are not there, or cannot be built.
+    fn programs(&self, lab: &Lab, observer: &dyn Observer) -> Result<GuestPrograms>;
+
+    /// What packs objects; it runs on the host.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be built.
+    fn packager(&self, lab: &Lab, observer: &dyn Observer) -> Result<PathBuf>;
+}
+
+/// The programs that the lab sends into guests; each a static program, or a dynamic one of this host.
+#[derive(Debug, Clone)]
+pub struct GuestPrograms {
+    /// PID 1 of a guest.
+    pub agent: PathBuf,
+    /// Shows what one program does (`hooklab run`).
+    pub demo: PathBuf,
+    /// The loaders, each with its name in the guest's `bin/`.
+    pub loaders: Vec<(String, PathBuf)>,
+}
+
+/// A Debian package and how to see that what it brings is there.
+#[derive(Debug)]
+pub struct Need {
+    /// Its name in Debian 12 and later and Ubuntu 22.04 and later.
+    pub package: &'static str,
+    /// Whether what it brings is there.
+    pub is_there: fn(&Lab) -> bool,
 }
 
 impl Lab {

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use clap::Args;
+use hooklab_vm::qemu::accelerator::Choice;
 
 /// What may be done to this machine to make the lab work.
 #[derive(Debug, Clone, Default, Args)]
@@ -14,6 +15,20 @@ pub struct SetupOptions {
     /// Install nothing: print the command that would, and exit with 3
     #[arg(long)]
     pub no_install: bool,
+}
+
+/// What it takes to boot one kernel, or several.
+#[derive(Debug, Clone, Args)]
+pub struct MachineOptions {
+    /// What runs the guest's instructions: auto, kvm or tcg
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub accel: Choice,
+    /// Where kernels come from.
+    #[command(flatten)]
+    pub kernels: KernelOptions,
+    /// What may be installed.
+    #[command(flatten)]
+    pub setup: SetupOptions,
 }
 
 /// Upstream's own program `ecli`.

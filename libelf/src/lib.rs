@@ -1,2 +1,2 @@
-//! Makes static programs link where the host's `libelf.a` is that of elfutils 0.192 (Debian 13, Ubuntu 25.04), which calls
-//! two functions that it lacks. There is nothing to call: whoever links libelf statically has this linked as well.
+//! Lets static programs link with the `libelf.a` of elfutils 0.192 (Debian 13, Ubuntu 25.04), which calls two functions
+//! that it lacks. It has no API: crates that link libelf statically depend on it.

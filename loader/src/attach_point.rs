@@ -1,8 +1,8 @@
-//! Where a program goes, as the name of its section says.
+//! The attach point of a program, read from the name of its section.
 
 use std::fmt;
 
-/// A place in the kernel that a program is attached to.
+/// The hook in the kernel that a program attaches to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttachPoint {
     /// A static tracepoint, as tracefs lists it under `events/CATEGORY/NAME`.
@@ -15,10 +15,10 @@ pub enum AttachPoint {
 }
 
 impl AttachPoint {
-    /// Reads a section's name: `tp/CATEGORY/NAME` or `tracepoint/CATEGORY/NAME`, which mean the same.
+    /// Parses a section's name: `tp/CATEGORY/NAME` or `tracepoint/CATEGORY/NAME`, which mean the same.
     ///
-    /// Gives `None` for every other name. The two parts become components of a path in tracefs, so
-    /// neither may be empty, be `.` or `..`, or hold a slash.
+    /// Returns `None` for every other name. The two parts become components of a path in tracefs, so neither may be
+    /// empty, start with a dot, or contain a slash.
     pub fn from_section(section: &str) -> Option<Self> {
         let event = section.strip_prefix("tp/").or_else(|| section.strip_prefix("tracepoint/"))?;
         let (category, name) = event.split_once('/')?;

@@ -84,7 +84,7 @@ pub fn loader(matches: &ArgMatches) -> LoaderKind {
     name.parse().expect("clap knows their names")
 }
 
-/// Does what the command line says.
+/// Executes the command line.
 ///
 /// # Errors
 ///
@@ -103,7 +103,7 @@ pub fn execute(matches: &ArgMatches, loaders: &[&dyn Loader]) -> Result<(), Erro
     })
 }
 
-/// Prints what went wrong and its causes on one line, and gives the exit code.
+/// Prints what went wrong and its causes on one line, and returns the exit code.
 pub fn exit(result: Result<(), Error>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,

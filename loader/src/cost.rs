@@ -1,4 +1,4 @@
-//! What a loaded program cost the verifier, and what the kernel made of it, where the kernel tells.
+//! What a loaded program cost the verifier and the size of its machine code, where the kernel reports them.
 
 use aya::programs::{ProgramInfo, loaded_programs};
 use hooklab_types::loader::Cost;

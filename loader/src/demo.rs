@@ -1,7 +1,7 @@
-//! What `hooklab run` runs in a guest: one program, one loader, two processes that write, and what came out of the trace.
+//! What `hooklab run` runs in a guest: one program, one loader, two processes that write, and the resulting trace.
 //!
-//! The agent runs it as it runs a libtest binary, so it answers as one with a single test. What came of it goes into a
-//! file, which travels back to the host.
+//! The agent runs it as it runs a libtest binary, so it answers as one with a single test. The result goes into a
+//! file, which is copied back to the host.
 
 use std::io::{self, BufRead as _, BufReader, IoSlice, Read as _};
 use std::path::{Path, PathBuf};
@@ -13,19 +13,19 @@ use nix::sys::uio::writev;
 
 use crate::explain;
 
-/// How often each of the two writes; told apart by it where no PID is looked at.
+/// How often each of the two writes; the counts differ, so that they can be told apart without a PID.
 const WRITES: [u32; 2] = [3, 2];
 
-/// The argument that makes this program one of the two.
+/// The argument that makes this program one of the two writers.
 const WRITER: &str = "--writer";
 
-/// Runs what the environment says, and answers as libtest does; or writes, as one of the two.
+/// Runs the job in the environment and prints its result as libtest does; with `--writer`, writes.
 pub fn main() -> ExitCode {
     if explain::is_asked_for() {
         return explain::main();
     }
     if env::args().nth(1).as_deref() == Some(WRITER) {
-        // Not a word on standard error: that would be a write().
+        // Print nothing on standard error: that would be a write().
         return if serve().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     println!("\nrunning 1 test");
@@ -60,7 +60,7 @@ fn show() -> io::Result<()> {
             writer.write(count)?;
         }
     }
-    // Its end of input tells the loader to detach, after it has printed what is left in the trace.
+    // The end of its input tells the loader to print the rest of the trace and detach.
     drop(loader.stdin.take());
     let (mut trace, mut error) = (String::new(), String::new());
     output.read_to_string(&mut trace)?;
@@ -73,7 +73,7 @@ fn show() -> io::Result<()> {
     fs::write(directory.join("shown.json"), serde_json::to_vec(&shown)?)
 }
 
-/// The loader's command line; `writer` is the PID that a filter of that name stands for.
+/// Builds the loader's command line; `writer` is the PID of [`Filter::Writer`].
 fn command(job: &Job, writer: u32) -> io::Result<Command> {
     let payload = payload()?;
     let mut command = Command::new(payload.join("bin/hooklab-loader"));
@@ -93,7 +93,7 @@ fn payload() -> io::Result<PathBuf> {
     Ok(Path::new(&payload).to_owned())
 }
 
-/// This program again, as a process whose calls of `write()` are known to the last one.
+/// This program in another process, whose calls of `write()` are all known.
 struct Writer {
     process: Child,
     commands: Option<ChildStdin>,
@@ -109,10 +109,10 @@ impl Writer {
         Ok(Self { process, commands, answers: BufReader::new(answers) })
     }
 
-    /// Has it call `write()` that many times, and returns when it is done.
+    /// Makes it call `write()` that many times, and waits until it has.
     fn write(&mut self, count: u32) -> io::Result<()> {
         let commands = self.commands.as_ref().ok_or(io::Error::other("a writer has no standard input"))?;
-        // By writev(), as everything that goes on while a program is attached.
+        // By writev(), like everything that is written while a program is attached.
         writev(commands, &[IoSlice::new(format!("{count}\n").as_bytes())])?;
         let mut answer = String::new();
         self.answers.read_line(&mut answer)?;
@@ -127,7 +127,7 @@ impl Drop for Writer {
     }
 }
 
-/// Writes as often as each line of standard input says, and answers with an empty line.
+/// Reads a number from each line of standard input, writes as often, and answers with an empty line.
 fn serve() -> io::Result<()> {
     let sink = fs::OpenOptions::new().write(true).open("/dev/null")?;
     for line in io::stdin().lock().lines() {

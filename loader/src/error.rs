@@ -17,54 +17,54 @@ pub enum Error {
     /// The object cannot be read at all.
     #[error("failed to read `{}`; give the path of a compiled eBPF object", path.display())]
     Unreadable {
-        /// What the user named.
+        /// The path that the user gave.
         path: PathBuf,
-        /// What the kernel answered.
+        /// The kernel's error.
         source: io::Error,
     },
 
-    /// The file is something else than an ELF object for eBPF.
+    /// The file is not an ELF object for eBPF.
     #[error("failed to use `{}`: {what}; give an object compiled by `clang -target bpf`", path.display())]
     NotEbpf {
-        /// What the user named.
+        /// The path that the user gave.
         path: PathBuf,
-        /// What the file is instead.
+        /// What is wrong with it.
         what: String,
     },
 
-    /// The file is meant as a package and is none.
+    /// The file is a malformed package.
     #[error("failed to use `{}`; create the package again with `hooklab package` or `ecc`", path.display())]
     BadPackage {
-        /// What the user named.
+        /// The path that the user gave.
         path: PathBuf,
         /// What is wrong with it.
         source: Box<Malformed>,
     },
 
-    /// The loader needs a package, and got an object alone.
+    /// The loader needs a package but got an object.
     #[error(
         "failed to use `{}` with {loader}: it is not a package; give a package.json, which `hooklab package` creates \
          from a source, or choose another loader",
         path.display()
     )]
     NotPackage {
-        /// What the user named.
+        /// The path that the user gave.
         path: PathBuf,
         /// The loader.
         loader: LoaderKind,
     },
 
-    /// The object has nothing to attach.
+    /// The object has no program to attach.
     #[error(
         "failed to use `{}`: there is no program in it; put one into SEC(\"tp/CATEGORY/NAME\")",
         path.display()
     )]
     NoProgram {
-        /// What the user named.
+        /// The path that the user gave.
         path: PathBuf,
     },
 
-    /// A program is of a kind that hooklab does not attach.
+    /// hooklab does not attach programs of this kind.
     #[error(
         "failed to attach `{program}`: its section `{section}` names no tracepoint, and nothing else is supported; put \
          it into SEC(\"tp/CATEGORY/NAME\")"
@@ -76,27 +76,27 @@ pub enum Error {
         section: String,
     },
 
-    /// The filter was asked for and the object has no variable that takes it.
+    /// A filter was requested, but the object has no variable for it.
     #[error(
         "failed to set `{name}`: `{}` has no such global of 32 bits; declare `const volatile int {name} = 0;` in the \
          program, or leave --pid-filter out",
         path.display()
     )]
     NoGlobal {
-        /// What the user named.
+        /// The path that the user gave.
         path: PathBuf,
         /// The variable.
         name: &'static str,
     },
 
-    /// The variable is there, and setting it would change nothing.
+    /// The variable exists, but setting it would have no effect.
     #[error(
         "failed to set `{name}`: no instruction in `{}` reads it, since the compiler constant-folded its initial \
          value; declare it `const volatile`, not `const`, and compile again, or leave {flag} out",
         path.display()
     )]
     ConstantFolded {
-        /// What the user named.
+        /// The path that the user gave.
         path: PathBuf,
         /// The variable.
         name: String,
@@ -110,7 +110,7 @@ pub enum Error {
         path.display()
     )]
     NoVariable {
-        /// What the user named.
+        /// The path that the user gave.
         path: PathBuf,
         /// The variable.
         name: String,
@@ -123,7 +123,7 @@ pub enum Error {
     )]
     NotPermitted,
 
-    /// There is no tracefs, in which the kernel lists its tracepoints.
+    /// tracefs, where the kernel lists its tracepoints, is not mounted.
     #[error(
         "failed to find tracefs: it is mounted neither on /sys/kernel/tracing nor on /sys/kernel/debug/tracing; run \
          `mount -t tracefs tracefs /sys/kernel/tracing`"
@@ -138,20 +138,20 @@ pub enum Error {
     NoTracepoint {
         /// The function.
         program: String,
-        /// Where it wants to go.
+        /// Its attach point.
         point: AttachPoint,
     },
 
-    /// The kernel's verifier refuses a program.
+    /// The kernel's verifier rejected a program.
     #[error("failed to load `{program}`: the kernel's verifier rejected it:\n{}", log.trim_end())]
     Rejected {
-        /// The function, or the object where the loader does not say which function it was.
+        /// The function, or the object where the loader does not name the function.
         program: String,
         /// The verifier's log, unchanged.
         log: String,
     },
 
-    /// The binary that has the loader cannot be started.
+    /// The binary with the other loaders cannot be started.
     #[error(
         "failed to start `{}`, which has the loaders eunomia and ecli; build it with `cargo build -p \
          hooklab-loader-eunomia`",
@@ -160,7 +160,7 @@ pub enum Error {
     NoSibling {
         /// Where it should be.
         path: PathBuf,
-        /// What the kernel answered.
+        /// The kernel's error.
         source: io::Error,
     },
 
@@ -173,32 +173,32 @@ pub enum Error {
     NoEcli {
         /// The program.
         path: PathBuf,
-        /// What the kernel answered.
+        /// The kernel's error.
         source: io::Error,
     },
 
-    /// The library that does the work gave up for a reason of its own.
+    /// The loader's library failed.
     #[error("failed to {what} with {loader}")]
     Library {
         /// The loader.
         loader: LoaderKind,
         /// What was being done, as in "load the object".
         what: String,
-        /// What the library says, with its causes.
+        /// The library's message, with its causes.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
-    /// A system call that never fails on a sound system did.
+    /// A system call failed that does not fail on a working system.
     #[error("failed to {what}")]
     System {
         /// What was being done.
         what: &'static str,
-        /// What the kernel answered.
+        /// The kernel's error.
         source: io::Error,
     },
 }
 
-/// The exit codes, as `--help` prints them. 1 is left to the unforeseen (a panic's message comes with it).
+/// The exit codes, as `--help` prints them. 1 means a panic.
 pub const EXIT_CODES: &str = "\
 Exit codes:
    0  attached, and detached when told to stop
@@ -219,7 +219,7 @@ Exit codes:
   16  OBJECT is no package, and the loader takes nothing else";
 
 impl Error {
-    /// The exit code of the process that ends with this error, as [`EXIT_CODES`] has it.
+    /// The exit code for this error, as listed in [`EXIT_CODES`].
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Unreadable { .. } => 3,
@@ -240,7 +240,7 @@ impl Error {
         }
     }
 
-    /// Wraps what a library says, together with the causes that it names.
+    /// Wraps the error of a library, flattened: some libraries repeat causes in their messages.
     pub(crate) fn library(
         loader: LoaderKind,
         what: impl Into<String>,

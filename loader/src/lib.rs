@@ -1,9 +1,9 @@
 //! Loads eBPF objects with one of several loaders and attaches their tracepoint programs.
 //!
-//! Each loader is a file under `loaders/` and an implementation of [`Loader`]. What they have in common
-//! happens before any of them is asked: [`Object`] reads the file, unpacks it if it is a [`Package`], and finds the
-//! programs, their attach points and the globals that can be set, and [`preflight`] looks whether this process and this kernel can do it. So the
-//! same mistake gives the same message, whatever the loader.
+//! Each loader is a file under `loaders/` and an implementation of [`Loader`]. The common
+//! work happens before any loader runs: [`Object`] reads the file, unpacks a [`Package`], and finds the programs, their
+//! attach points and the globals that can be set; [`preflight`] checks whether this process and this kernel support
+//! them. So the same mistake gives the same message with every loader.
 
 #[cfg(feature = "static")]
 use hooklab_libelf as _;
@@ -34,8 +34,8 @@ pub use package::Package;
 
 /// Reads the command line, runs, and turns an error into a message and an exit code.
 pub fn main() -> ExitCode {
-    if sibling::is_asked_for(std::env::args_os()) {
-        return cli::exit(sibling::become_it());
+    if sibling::is_requested(std::env::args_os()) {
+        return cli::exit(sibling::exec());
     }
     let kinds = loaders::ALL.iter().map(|loader| loader.kind()).chain(sibling::loaders());
     let matches = cli::command(kinds).get_matches();

@@ -1,4 +1,4 @@
-//! The trait that each loader implements, and what goes in and out.
+//! The trait that each loader implements, with its input and output.
 
 use std::num::NonZeroU32;
 use std::os::fd::BorrowedFd;
@@ -7,23 +7,22 @@ use hooklab_types::loader::LoaderKind;
 
 use crate::{Error, Global, Object};
 
-/// Something that brings programs into the kernel.
+/// Loads programs into the kernel and attaches them.
 pub trait Loader: Sync {
-    /// Which one it is.
+    /// The kind of loader.
     fn kind(&self) -> LoaderKind;
 
-    /// The globals that this loader is going to set by itself, besides the filter: `run` refuses those whose value
-    /// no instruction reads.
+    /// The globals that this loader sets besides the filter; `run` refuses those whose value no instruction reads.
     fn sets(&self) -> &[Setting] {
         &[]
     }
 
-    /// Loads all programs of the object and attaches each where its section says.
+    /// Loads all programs of the object and attaches each to the attach point that its section names.
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] if the verifier refuses one, [`Error::Library`] for everything else. Nothing is left
-    /// in the kernel then.
+    /// [`Error::Rejected`] if the verifier refuses one, [`Error::Library`] for everything else. On error
+    /// nothing stays in the kernel.
     fn attach(&self, job: &Job<'_>) -> Result<Box<dyn Attachment>, Error>;
 }
 
@@ -36,7 +35,7 @@ pub struct Setting {
     pub flag: String,
 }
 
-/// What a loader is asked to do.
+/// The input of a loader.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a> {
     /// The object, inspected.
@@ -45,23 +44,23 @@ pub struct Job<'a> {
     pub filter: Option<(&'a Global, NonZeroU32)>,
 }
 
-/// Programs that are attached. Dropping it detaches them too.
+/// Attached programs. Dropping it detaches them, too.
 pub trait Attachment {
     /// The programs, in the object's order.
     fn programs(&self) -> &[AttachedProgram];
 
-    /// A file that is ready to be read when there is something for [`heed`](Self::heed); none where nothing can
-    /// happen to the programs by itself.
-    fn news(&self) -> Option<BorrowedFd<'_>> {
+    /// A file that becomes readable when [`handle_events`](Self::handle_events) has something to do; `None` where the
+    /// programs cannot be detached from outside.
+    fn events(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    /// Takes in what has happened.
+    /// Handles what happened to the programs.
     ///
     /// # Errors
     ///
-    /// If the programs are not attached any more.
-    fn heed(&mut self) -> Result<(), Error> {
+    /// The programs are no longer attached.
+    fn handle_events(&mut self) -> Result<(), Error> {
         Ok(())
     }
 
@@ -69,11 +68,11 @@ pub trait Attachment {
     ///
     /// # Errors
     ///
-    /// If the loader cannot; the kernel does it then when the process ends.
+    /// The loader failed to; the kernel then detaches them when the process exits.
     fn detach(self: Box<Self>) -> Result<(), Error>;
 }
 
-/// One program that is live.
+/// An attached program.
 #[derive(Debug, Clone)]
 pub struct AttachedProgram {
     /// The function.

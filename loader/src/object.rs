@@ -1,6 +1,6 @@
-//! What is in a compiled eBPF object: its programs, their attach points, its globals.
+//! The content of a compiled eBPF object: its programs, their attach points, its globals.
 //!
-//! Facts about the format are from the kernel's `Documentation/bpf/llvm_reloc.rst` (relocations) and
+//! The format is documented in the kernel's `Documentation/bpf/llvm_reloc.rst` (relocations) and
 //! `Documentation/bpf/btf.rst` (`.BTF.ext`).
 
 use std::fs::{self, File};
@@ -36,7 +36,7 @@ pub struct Object {
 pub struct Program {
     /// The function's name.
     pub name: String,
-    /// Where its section says that it goes.
+    /// The attach point that its section names.
     pub attach_point: AttachPoint,
 }
 
@@ -45,11 +45,11 @@ pub struct Program {
 pub struct Global {
     /// The variable's name.
     pub name: String,
-    /// The section that it lies in, such as `.rodata`.
+    /// Its section, such as `.rodata`.
     pub section: String,
-    /// Where it begins, in bytes from the section's start.
+    /// Its offset from the start of the section, in bytes.
     pub offset: u64,
-    /// How long it is, in bytes.
+    /// Its size in bytes.
     pub size: u64,
     /// Whether any instruction loads its address. If none does, setting it has no effect.
     pub is_read: bool,
@@ -60,20 +60,20 @@ impl Object {
     ///
     /// # Errors
     ///
-    /// [`Error::Unreadable`], [`Error::BadPackage`], and all that [`Object::parse`] gives.
+    /// [`Error::Unreadable`], [`Error::BadPackage`], and the errors of [`Object::parse`].
     pub fn read(path: &Path) -> Result<Self, Error> {
         let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
         let refuse = |what: String| Err(Error::NotEbpf { path: path.to_owned(), what });
-        // A directory opens, a pipe may never, and a device never ends: only a file is worth reading.
+        // A directory opens, opening a pipe may block, and a device never ends: accept only regular files.
         let metadata = fs::metadata(path).map_err(unreadable)?;
         if !metadata.is_file() {
-            return refuse("it is not a regular file of a sensible size".to_owned());
+            return refuse("it is not a regular file".to_owned());
         }
         if metadata.len() > LARGEST {
             return refuse(format!("it is larger than {} MiB", LARGEST >> 20));
         }
         let mut bytes = Vec::new();
-        // It may have grown in the meantime.
+        // The file may have grown since.
         let file = File::open(path).map_err(unreadable)?;
         file.take(LARGEST).read_to_end(&mut bytes).map_err(unreadable)?;
         if !Package::is_meant(path, &bytes) {
@@ -147,7 +147,7 @@ impl Object {
         Ok(Some(global))
     }
 
-    /// Whether the object wants offsets looked up in the kernel's BTF (CO-RE).
+    /// Whether the object needs offsets looked up in the kernel's BTF (CO-RE).
     pub fn has_core_relocations(&self) -> bool {
         let section = object::File::parse(&*self.bytes).ok().and_then(|elf| {
             let section = elf.section_by_name(".BTF.ext")?;
@@ -177,7 +177,7 @@ fn parse_elf<'a>(path: &Path, bytes: &'a [u8]) -> Result<object::File<'a>, Error
     Ok(elf)
 }
 
-/// Every global function outside `.text`; what lies there is called by programs and is none itself.
+/// Lists every global function outside `.text`, which holds the functions that programs call.
 fn find_programs(path: &Path, elf: &object::File<'_>) -> Result<Vec<Program>, Error> {
     let mut programs = Vec::new();
     for section in elf.sections().filter(is_code) {
@@ -206,10 +206,10 @@ fn find_programs(path: &Path, elf: &object::File<'_>) -> Result<Vec<Program>, Er
     Ok(programs)
 }
 
-/// All addresses within a section that instructions load.
+/// All addresses in a section that instructions load.
 ///
-/// A relocation names a symbol in the section and has no addend of its own: what is added to the symbol's
-/// value stands in the instruction's immediate. Local variables are often reached so from the section's start.
+/// A relocation names a symbol in the section and has no addend of its own: the instruction's immediate holds what is
+/// added to the symbol's value. clang often addresses static variables relative to the start of the section.
 pub(crate) fn loaded_addresses(elf: &object::File<'_>, target: SectionIndex) -> impl Iterator<Item = u64> {
     elf.sections().filter(is_code).flat_map(move |code| {
         let data = code.data().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Standard output without `write`.
 //!
 //! The program that is attached may well print a line for each call of `write()`. If printing that line were
-//! such a call too, `--trace` would never come to rest. `writev()` is another system call.
+//! such a call too, `--trace` would trigger itself forever. `writev()` is another system call.
 
 use std::io::{self, IoSlice};
 
@@ -12,7 +12,7 @@ use nix::sys::uio::writev;
 ///
 /// # Errors
 ///
-/// What the kernel answers, `EPIPE` if nobody reads any more.
+/// The kernel's error, `EPIPE` if the reader has closed it.
 pub(crate) fn print(text: &[u8]) -> io::Result<()> {
     let mut rest = text;
     while !rest.is_empty() {

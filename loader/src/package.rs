@@ -1,8 +1,8 @@
 //! Packages: an eBPF object with a description of it, in one file of JSON, as eunomia-bpf's compiler `ecc` makes them.
 //!
 //! `bpf_object` is the object, compressed by zlib, as base64; `bpf_object_size` its size before that, in bytes;
-//! `meta` the description, which only the loader `eunomia` needs. A package may come from anywhere, so everything
-//! that it says of its own size is checked before memory is allocated for it.
+//! `meta` the description, which only the loader `eunomia` needs. Packages come from untrusted sources, so what
+//! it states about its own size is checked before memory is allocated for it.
 
 use std::borrow::Cow;
 use std::io::Read as _;
@@ -15,18 +15,18 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-/// The largest object that is unpacked, in bytes.
+/// The maximum size of an unpacked object, in bytes.
 pub const LARGEST_OBJECT: u64 = 64 << 20;
-/// The largest description, together with whatever else stands beside the object, in bytes. As a tree it takes
-/// many times the memory of its text.
+/// The maximum size of the description and all else beside the object, in bytes. Parsed, it takes many times the
+/// memory of its text.
 pub const LARGEST_META: usize = 1 << 20;
-/// The largest package that is read, in bytes: such an object, if it could not be compressed, as base64.
+/// The maximum size of a package, in bytes: the largest object as base64, if it cannot be compressed.
 pub const LARGEST_PACKAGE: u64 = LARGEST_OBJECT / 3 * 4 + LARGEST_OBJECT / 64 + LARGEST_META as u64;
 
 /// A package, unpacked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Package {
-    /// The eBPF object, an ELF file. Nothing in it has been looked at.
+    /// The eBPF object, an ELF file. It has not been inspected.
     pub object: Vec<u8>,
     /// The description, an object of JSON.
     pub meta: Value,
@@ -35,39 +35,39 @@ pub struct Package {
 /// What is wrong with a package.
 #[derive(Debug, Error)]
 pub enum Malformed {
-    /// A file without a byte.
+    /// The file is empty.
     #[error("the package is empty")]
     Empty,
-    /// More bytes than any package that is believed.
+    /// It exceeds [`LARGEST_PACKAGE`].
     #[error("the package is larger than {} MiB", LARGEST_PACKAGE >> 20)]
     TooLarge,
-    /// No JSON, or not with the keys and types of a package.
+    /// It is not JSON, or lacks the keys and types of a package.
     #[error("the file is not a package in JSON")]
     Json(#[from] serde_json::Error),
-    /// More description than is believed.
+    /// Its description exceeds [`LARGEST_META`].
     #[error("the package has more than {} KiB beside its object", LARGEST_META >> 10)]
     Meta,
-    /// The object's text is not base64.
+    /// The object is not base64.
     #[error("the package has a `bpf_object` that is not base64")]
     Base64(#[from] base64::DecodeError),
-    /// The object's bytes are not one stream of zlib.
+    /// The object is not a zlib stream.
     #[error("the package has a `bpf_object` that is not a zlib stream")]
     Zlib(#[source] std::io::Error),
-    /// Something follows the stream.
+    /// Bytes follow the stream.
     #[error("the package has a `bpf_object` with {0} bytes after its zlib stream")]
     Trailing(usize),
-    /// The object would be larger than is believed.
+    /// The stated size exceeds [`LARGEST_OBJECT`].
     #[error("the package says that its object has {stated} bytes, and {} MiB is the limit", LARGEST_OBJECT >> 20)]
     LargeObject {
         /// `bpf_object_size`.
         stated: u64,
     },
-    /// The object inflates to something else than the package says.
+    /// The object does not inflate to the stated size.
     #[error("the package says that its object has {stated} bytes, and {actual}")]
     Size {
         /// `bpf_object_size`.
         stated: u64,
-        /// What inflating it gave, in words.
+        /// The result of inflating it, in words.
         actual: String,
     },
 }
@@ -83,14 +83,14 @@ struct Outer<'a> {
 }
 
 impl Package {
-    /// Whether a file is meant as a package: its name or its first character says so. An ELF file begins with
-    /// neither a brace nor white space.
+    /// Whether a file is meant as a package: its name ends in `.json`, or it starts with a brace. An ELF file starts
+    /// with neither a brace nor white space.
     pub fn is_meant(name: &std::path::Path, bytes: &[u8]) -> bool {
         name.extension().is_some_and(|extension| extension == "json")
             || bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
     }
 
-    /// Unpacks a package. What it takes in memory is bounded by the limits above, not by what the text says.
+    /// Unpacks a package. The limits above bound its memory use, not what the package states.
     ///
     /// # Errors
     ///

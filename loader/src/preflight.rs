@@ -1,4 +1,4 @@
-//! What must be so before any loader is asked: permissions, memory limits, tracefs and its tracepoints.
+//! Checks before any loader runs: permissions, memory limits, tracefs and its tracepoints.
 
 use std::fs;
 use std::io;
@@ -16,7 +16,7 @@ const CAP_BPF: u32 = 39;
 /// Where distributions mount tracefs: its own place, and the older one within debugfs.
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
-/// Refuses early, and with a better message than the kernel's, if this process may not load programs.
+/// Checks whether this process may load programs, since the kernel's own message says less.
 ///
 /// # Errors
 ///
@@ -29,21 +29,21 @@ pub fn check_capabilities() -> Result<(), Error> {
 
 /// Lifts the limit on locked memory, against which kernels before 5.11 account programs and maps.
 pub fn lift_memory_limit() {
-    // Later kernels do not need it, and where it fails on an older one, the load fails with a message.
+    // Later kernels do not need it. Where it fails on an older one, the load fails with a message.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }
 
-/// Finds the folder where tracefs is mounted.
+/// Finds the directory where tracefs is mounted.
 ///
 /// # Errors
 ///
-/// [`Error::NoTracefs`], or [`Error::System`] if this process may not look.
+/// [`Error::NoTracefs`], or [`Error::System`] if this process may not read it.
 pub fn find_tracefs() -> Result<PathBuf, Error> {
     let mut missing = Error::NoTracefs;
-    for folder in TRACEFS.map(Path::new) {
-        // The empty folder is there when nothing is mounted on it.
-        match folder.join("events").try_exists() {
-            Ok(true) => return Ok(folder.to_owned()),
+    for directory in TRACEFS.map(Path::new) {
+        // The directory exists, empty, when nothing is mounted on it.
+        match directory.join("events").try_exists() {
+            Ok(true) => return Ok(directory.to_owned()),
             Ok(false) => {}
             // Usually tracefs belongs to root, and CAP_BPF does not open it.
             Err(source) => missing = Error::System { what: "look into tracefs", source },
@@ -52,11 +52,11 @@ pub fn find_tracefs() -> Result<PathBuf, Error> {
     Err(missing)
 }
 
-/// Looks whether the kernel has the place where each program goes.
+/// Checks whether the kernel has the attach point of each program.
 ///
 /// # Errors
 ///
-/// [`Error::NoTracepoint`] for the first that it does not have, [`Error::System`] if tracefs does not tell.
+/// [`Error::NoTracepoint`] for the first that is missing, [`Error::System`] if tracefs cannot be read.
 pub fn check_attach_points(tracefs: &Path, programs: &[Program]) -> Result<(), Error> {
     for Program { name, attach_point } in programs {
         let AttachPoint::Tracepoint { category, name: event } = attach_point;
@@ -71,7 +71,7 @@ pub fn check_attach_points(tracefs: &Path, programs: &[Program]) -> Result<(), E
     Ok(())
 }
 
-/// The bit set after `CapEff:`, or none if there is no such line.
+/// The bit set after `CapEff:`, empty if there is no such line.
 fn effective_capabilities(status: &str) -> u64 {
     let bits = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)

@@ -23,21 +23,21 @@ const TRACE_INTERVAL: u16 = 500;
 
 /// What the command line asks for.
 pub struct Options<'a> {
-    /// Who loads.
+    /// The loader.
     pub loader: &'a dyn Loader,
     /// The object's path.
     pub object: &'a Path,
-    /// The only process whose calls the program shall print.
+    /// The only process whose calls the program prints.
     pub pid_filter: Option<NonZeroU32>,
     /// Whether to print the programs' own lines.
     pub trace: bool,
 }
 
-/// Attaches all programs of the object and detaches them when standard input ends or a signal says so.
+/// Attaches all programs of the object and detaches them when standard input ends or a signal arrives.
 ///
 /// # Errors
 ///
-/// Any [`Error`]; nothing is attached any more then.
+/// Any [`Error`]; nothing stays attached.
 pub fn run(options: &Options<'_>) -> Result<(), Error> {
     let object = Object::read(options.object)?;
     let global = options.pid_filter.map(|_| find_filter(&object)).transpose()?;
@@ -47,8 +47,8 @@ pub fn run(options: &Options<'_>) -> Result<(), Error> {
     preflight::check_attach_points(&tracefs, object.programs())?;
     preflight::lift_memory_limit();
 
-    // From here on a signal waits until somebody looks, so that none can leave a program half attached.
-    let signals = hold_signals()?;
+    // From here on signals are pending until they are read, so that none can interrupt an attachment halfway.
+    let signals = block_signals()?;
     let open_trace = || TracePipe::open(&tracefs).map_err(trace_error);
     let mut trace = options.trace.then(open_trace).transpose()?;
     let job = Job { object: &object, filter: global.as_ref().zip(options.pid_filter) };
@@ -66,7 +66,7 @@ pub fn run(options: &Options<'_>) -> Result<(), Error> {
     print_trace(trace.as_mut())
 }
 
-/// What is told of a program.
+/// Describes a program for the line of JSON.
 fn live(AttachedProgram { name, attach, id }: &AttachedProgram) -> Program {
     Program { name: name.clone(), attach: attach.clone(), id: *id, cost: cost::of(*id) }
 }
@@ -82,7 +82,7 @@ fn find_filter(object: &Object) -> Result<Global, Error> {
     }
 }
 
-/// Refuses what a loader is to set if it would change nothing.
+/// Refuses a global that a loader would set without effect.
 fn check_setting(object: &Object, setting: &Setting) -> Result<(), Error> {
     match object.global(&setting.name)? {
         None => Err(Error::NoVariable { path: object.path().to_owned(), name: setting.name.clone() }),
@@ -95,13 +95,13 @@ fn constant_folded(object: &Object, name: &str, flag: &str) -> Error {
     Error::ConstantFolded { path: object.path().to_owned(), name: name.to_owned(), flag: flag.to_owned() }
 }
 
-/// Blocks the signals that end a run, and gives them as a file to wait for.
-fn hold_signals() -> Result<SignalFd, Error> {
+/// Blocks the signals that end a run, and returns a file descriptor to wait for them.
+fn block_signals() -> Result<SignalFd, Error> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
     signals.add(Signal::SIGTERM);
     let fd = signals.thread_block().and_then(|()| SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC));
-    fd.map_err(|error| Error::System { what: "hold signals", source: error.into() })
+    fd.map_err(|error| Error::System { what: "block signals", source: error.into() })
 }
 
 fn announce(line: &Attached) -> Result<(), Error> {
@@ -111,7 +111,7 @@ fn announce(line: &Attached) -> Result<(), Error> {
     print(&text)
 }
 
-/// Waits for the end, and prints trace lines in the meantime.
+/// Waits for the end of the run, and prints trace lines until then.
 fn follow(
     signals: &SignalFd,
     mut trace: Option<&mut TracePipe>,
@@ -128,9 +128,9 @@ fn follow(
             files.push(PollFd::new(trace.as_fd(), PollFlags::POLLIN));
             timeout = TRACE_INTERVAL.into();
         }
-        let news = attachment.news().map(|news| PollFd::new(news, PollFlags::POLLIN));
-        let has_news = news.is_some();
-        files.extend(news);
+        let events = attachment.events().map(|events| PollFd::new(events, PollFlags::POLLIN));
+        let has_events = events.is_some();
+        files.extend(events);
         match poll(&mut files, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(Error::System { what: "wait", source: error.into() }),
@@ -140,13 +140,13 @@ fn follow(
         if ready[1] || (ready[0] && stdin_ended()) {
             return Ok(());
         }
-        if has_news && ready.last() == Some(&true) {
-            attachment.heed()?;
+        if has_events && ready.last() == Some(&true) {
+            attachment.handle_events()?;
         }
     }
 }
 
-/// Reads what there is on standard input; whatever is typed there means nothing, only its end does.
+/// Reads and ignores what is on standard input; only its end matters.
 fn stdin_ended() -> bool {
     let mut ignored = [0; 512];
     !matches!(nix::unistd::read(io::stdin(), &mut ignored), Ok(1..) | Err(Errno::EINTR | Errno::EAGAIN))
@@ -161,7 +161,7 @@ fn trace_error(source: io::Error) -> Error {
     Error::System { what: "read trace_pipe", source }
 }
 
-/// Prints, and takes nobody listening for no error: the end of standard input comes with it.
+/// Prints, and ignores a closed pipe: standard input ends with it.
 fn print(text: &[u8]) -> Result<(), Error> {
     match output::print(text) {
         Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {

@@ -1,4 +1,4 @@
-//! The binary beside this one, which has the loaders `eunomia` and `ecli` and the old dependencies that come with them.
+//! The binary beside this one with the loaders `eunomia` and `ecli` and their old dependencies.
 
 use std::env;
 use std::ffi::OsString;
@@ -12,14 +12,14 @@ use crate::Error;
 /// Its file name.
 const BINARY: &str = "hooklab-loader-eunomia";
 
-/// The loaders that it has: those that take packages, with the flags that these bring along.
+/// Its loaders: those that take packages, each of which defines flags of its own.
 pub fn loaders() -> impl Iterator<Item = LoaderKind> {
     LoaderKind::ALL.into_iter().filter(|kind| kind.takes_packages())
 }
 
-/// Whether these arguments ask for one of its loaders. They are not parsed: only the other binary knows the flags that a
-/// package brings along.
-pub fn is_asked_for(arguments: impl IntoIterator<Item = OsString>) -> bool {
+/// Whether these arguments name one of its loaders. They are not parsed: only the other binary knows the flags that a
+/// package defines.
+pub fn is_requested(arguments: impl IntoIterator<Item = OsString>) -> bool {
     let words: Vec<String> = arguments
         .into_iter()
         .map(|word| word.to_string_lossy().into_owned())
@@ -34,12 +34,12 @@ pub fn is_asked_for(arguments: impl IntoIterator<Item = OsString>) -> bool {
         || words.windows(2).any(|pair| matches!(&pair[0][..], "--loader" | "-l") && is_its(&pair[1]))
 }
 
-/// Becomes that binary, with the same arguments; returns only if that fails.
+/// Replaces this process with that binary and the same arguments; returns only on failure.
 ///
 /// # Errors
 ///
 /// [`Error::NoSibling`].
-pub fn become_it() -> Result<(), Error> {
+pub fn exec() -> Result<(), Error> {
     let path = env::current_exe().unwrap_or_default().with_file_name(BINARY);
     let source = Command::new(&path).arg0("hooklab-loader").args(env::args_os().skip(1)).exec();
     Err(Error::NoSibling { path, source })
@@ -50,8 +50,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_spelling_of_the_option_asks_for_it() {
-        let asked = |line: &str| is_asked_for(line.split(' ').map(OsString::from));
+    fn every_spelling_of_the_option_is_recognized() {
+        let requested = |line: &str| is_requested(line.split(' ').map(OsString::from));
         for line in [
             "run -l eunomia x",
             "run x --loader eunomia",
@@ -60,10 +60,10 @@ mod tests {
             "run -l=ecli x",
             "run x -l ecli",
         ] {
-            assert!(asked(line), "{line}");
+            assert!(requested(line), "{line}");
         }
         for line in ["run -l aya eunomia", "run eunomia", "run -l aya x -- -l ecli", "run --loader"] {
-            assert!(!asked(line), "{line}");
+            assert!(!requested(line), "{line}");
         }
     }
 }

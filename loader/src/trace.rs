@@ -1,4 +1,4 @@
-//! The kernel's `trace_pipe`, where `bpf_trace_printk` lines come out. Reading takes them away.
+//! The kernel's `trace_pipe`, where `bpf_trace_printk` lines come out. Reading consumes them.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
@@ -20,11 +20,11 @@ pub(crate) struct TracePipe {
 }
 
 impl TracePipe {
-    /// Opens the pipe and drops what is in it from before.
+    /// Opens the pipe and drops the lines that are already in it.
     ///
     /// # Errors
     ///
-    /// What the kernel answers, `EBUSY` if another process already reads the pipe.
+    /// The kernel's error, `EBUSY` if another process already reads the pipe.
     pub(crate) fn open(tracefs: &Path) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
@@ -35,11 +35,11 @@ impl TracePipe {
         Ok(pipe)
     }
 
-    /// Takes all lines of programs that are there now, each with its line feed, and waits for none.
+    /// Returns all complete lines that programs have printed so far, each with its line feed, without waiting.
     ///
     /// # Errors
     ///
-    /// What the kernel answers.
+    /// The kernel's error.
     pub(crate) fn take(&mut self) -> io::Result<Vec<u8>> {
         let mut chunk = [0; 1 << 14];
         loop {
@@ -66,7 +66,7 @@ impl AsFd for TracePipe {
 /// Keeps the lines that programs printed, and the kernel's notes that lines were lost.
 fn program_lines(text: &[u8]) -> Vec<u8> {
     let wanted = |line: &&[u8]| {
-        let contains = |part: &[u8]| line.windows(part.len()).any(|window| window == part);
+        let contains = |part: &[u8]| line.windows(part.len()).any(|piece| piece == part);
         contains(ORIGIN) || (line.starts_with(b"CPU:") && contains(b" EVENTS]"))
     };
     text.split_inclusive(|&byte| byte == b'\n').filter(wanted).flatten().copied().collect()
@@ -79,8 +79,8 @@ mod tests {
     #[test]
     fn only_what_programs_printed_is_kept() {
         let text =
-            b" a-1 [000] d.... 1.0: bpf_trace_printk: hello\n\n a-1 [000] d.... 1.1: sched_switch: x\n";
-        assert_eq!(program_lines(text), b" a-1 [000] d.... 1.0: bpf_trace_printk: hello\n");
+            b" a-1 [000] d.... 1.0: bpf_trace_printk: called\n\n a-1 [000] d.... 1.1: sched_switch: x\n";
+        assert_eq!(program_lines(text), b" a-1 [000] d.... 1.0: bpf_trace_printk: called\n");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The command line, as far as no kernel is needed: everything here is refused before one is asked.
+//! The command line as far as it needs no kernel: every case is refused before the kernel is involved.
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,9 +17,9 @@ fn program() -> OsString {
     std::env::var_os("CARGO_BIN_EXE_hooklab-loader").expect("cargo sets it")
 }
 
-/// Runs the loader and gives its exit code and all that it says.
+/// Runs the loader and returns its exit code and its output.
 fn run(arguments: &[&str]) -> String {
-    // In 256 MiB, which a guest has, too: whatever a file claims, it must not cost more.
+    // In 256 MiB, the memory of a guest: no file may cost more, whatever it claims.
     let mut command = Command::new("sh");
     command.args(["-c", r#"ulimit -v 262144; exec "$@""#, "sh"]).arg(program());
     command.args(arguments);
@@ -30,10 +30,10 @@ fn run(arguments: &[&str]) -> String {
     format!("exit code {code}\n{}{}", text(&output.stdout), text(&output.stderr))
 }
 
-/// Runs the loader on a file with these bytes, whose path reads `FILE` in what it says.
+/// Runs the loader on a file with these bytes, whose path is replaced by `FILE` in the output.
 fn run_on(bytes: &[u8]) -> String {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("object.bpf.o");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("object.bpf.o");
     fs::write(&file, bytes).expect("write a file");
     run_on_path(&file)
 }
@@ -72,9 +72,9 @@ fn no_such_file() {
 }
 
 #[test]
-fn a_folder() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    assert_snapshot!("folder", run_on_path(folder.path()));
+fn a_directory() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    assert_snapshot!("directory", run_on_path(directory.path()));
 }
 
 #[test]
@@ -99,22 +99,22 @@ fn a_package_without_an_object() {
 
 #[test]
 fn a_package_whose_object_is_no_object() {
-    // "hello", compressed.
+    // Five letters, compressed.
     let package = br#"{"meta":{},"bpf_object_size":5,"bpf_object":"eJzLSM3JyQcABiwCFQ=="}"#;
     assert_snapshot!("package-of-no-object", run_on_package(package));
 }
 
 #[test]
 fn an_enormous_package() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("package.json");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("package.json");
     fs::File::create(&file).and_then(|file| file.set_len(1 << 30)).expect("a sparse file");
     assert_snapshot!("enormous-package", run_on_path(&file));
 }
 
 #[test]
 fn a_package_that_inflates_without_end() {
-    // It says as much as it may, and has more than there is memory.
+    // It states the maximum, and inflates to more than the available memory.
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
     io::copy(&mut io::repeat(0).take(300 << 20), &mut encoder).expect("memory does not fail");
     let stream = STANDARD.encode(encoder.finish().expect("memory does not fail"));
@@ -124,8 +124,8 @@ fn a_package_that_inflates_without_end() {
 
 /// Runs the loader on a file of that name.
 fn run_on_package(bytes: &[u8]) -> String {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("package.json");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("package.json");
     fs::write(&file, bytes).expect("write a file");
     run_on_path(&file)
 }

@@ -1,4 +1,4 @@
-//! A short run of what `fuzz/` does at length: its corpus as it is, and changed in ways that are the same each time.
+//! A short, reproducible version of `fuzz/`: its corpus, unchanged and with pseudo-random changes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use hooklab_loader::{Object, Package};
 /// How often each file of the corpus is changed.
 const ROUNDS: usize = 300;
 
-/// Numbers that look random and are the same on every run (xorshift64, by Marsaglia).
+/// Pseudo-random numbers, the same on every run (xorshift64, by Marsaglia).
 struct Numbers(u64);
 
 impl Numbers {
@@ -40,7 +40,7 @@ impl Numbers {
     }
 }
 
-/// Does with a package what the loaders do before a kernel is asked; nothing in it may panic.
+/// Handles a package as the loaders do before they involve the kernel; nothing may panic.
 fn take(text: &[u8]) -> bool {
     let Ok(package) = Package::decode(text) else { return false };
     assert!(package.object.len() as u64 <= LARGEST_OBJECT);
@@ -55,7 +55,7 @@ fn inspect(object: Vec<u8>) {
     }
 }
 
-/// A package of an object, or of what is said to be the stream of one.
+/// A package with this stream as its object.
 fn package(stream: &[u8], size: usize) -> Vec<u8> {
     let object = STANDARD.encode(stream);
     format!(r#"{{"bpf_object":"{object}","bpf_object_size":{size},"meta":{{}}}}"#).into_bytes()

@@ -9,7 +9,7 @@ use std::ptr::{self, NonNull};
 use libbpf_rs::btf::{Btf, TypeId};
 use libbpf_rs::{AsRawLibbpf as _, libbpf_sys as sys};
 
-/// What has been printed.
+/// The printed text.
 #[derive(Default)]
 struct Text(String);
 

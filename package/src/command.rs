@@ -30,7 +30,7 @@ struct Arguments {
     headers: Option<PathBuf>,
 }
 
-/// Does what the command line says; gives the program's exit code.
+/// Executes the command line and returns the exit code.
 pub fn main() -> ExitCode {
     libbpf_rs::set_print(None);
     match pack(&Arguments::parse()) {
@@ -55,7 +55,7 @@ fn pack(arguments: &Arguments) -> Result<Vec<PathBuf>, Error> {
     write(output, name, &object, &meta)
 }
 
-/// Writes the headers that libbpf has for programs, as they were when this was built.
+/// Writes libbpf's headers for programs, as of this build.
 fn write_headers(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let directory = directory.join("bpf");
     let failed = |path: &Path| {

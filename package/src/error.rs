@@ -1,4 +1,4 @@
-//! What can be wrong with an object.
+//! Why an object cannot be packed.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,21 +10,21 @@ use thiserror::Error;
 /// A message does not repeat its cause, which is its [`source`](std::error::Error::source).
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The bytes are no object.
+    /// It is not an ELF file.
     #[error("failed to read the object")]
     Elf(#[from] object::read::Error),
-    /// It was compiled for something else.
+    /// It was compiled for another machine.
     #[error("failed to use the object: it is not for eBPF; compile it with `clang -target bpf`")]
     NotEbpf,
-    /// There are no types in it.
+    /// It has no type information.
     #[error("failed to describe the object: it has no BTF; compile it with `clang -g -target bpf`")]
     NoBtf,
-    /// Nothing in it can be attached.
+    /// It has no program to attach.
     #[error(
         "failed to describe the object: there is no program in it; put one into a section, as in SEC(\"tp/CATEGORY/NAME\")"
     )]
     NoProgram,
-    /// Nobody knows where the program goes.
+    /// The section names no attach point.
     #[error(
         "failed to describe `{program}`: libbpf knows no section `{section}`, so it could not be attached"
     )]
@@ -34,34 +34,34 @@ pub enum Error {
         /// Its section.
         section: String,
     },
-    /// libbpf does not take it.
+    /// libbpf rejects it.
     #[error("failed to open the object with libbpf")]
     Open(#[source] libbpf_rs::Error),
-    /// libbpf cannot say what a type is in C.
+    /// libbpf cannot print a type in C.
     #[error("failed to name the type of `{name}` in C")]
     Type {
         /// The variable or member.
         name: String,
-        /// What libbpf answered.
+        /// libbpf's error.
         source: io::Error,
     },
-    /// The header names a struct that the compiled program does not know.
+    /// The header names a struct that the compiled program lacks.
     #[error("failed to export `{0}`: the program does not have this struct; include the header in it")]
     NoStruct(String),
     /// A file cannot be read.
     #[error("failed to read {}", path.display())]
     Read {
-        /// Where.
+        /// Its path.
         path: PathBuf,
-        /// What the kernel answered.
+        /// The kernel's error.
         source: io::Error,
     },
     /// A file cannot be written.
     #[error("failed to write {}", path.display())]
     Write {
-        /// Where.
+        /// Its path.
         path: PathBuf,
-        /// What the kernel answered.
+        /// The kernel's error.
         source: io::Error,
     },
 }

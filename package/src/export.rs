@@ -1,4 +1,4 @@
-//! The structs of an event header: what a program sends to its reader.
+//! The structs of an event header, which a program sends to its reader.
 
 use libbpf_rs::OpenObject;
 use libbpf_rs::btf::types::Struct;
@@ -8,10 +8,10 @@ use serde::Serialize;
 use crate::c_type::Printer;
 use crate::{Error, skeleton};
 
-/// A struct, with what a reader needs to take one apart.
+/// A struct, with the layout that a reader needs to decode it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ExportType {
-    /// Its members, in their order.
+    /// Its members, in order.
     pub members: Vec<Member>,
     /// Its name, without `struct`.
     pub name: String,

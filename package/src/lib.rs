@@ -1,8 +1,7 @@
 //! Describes a compiled eBPF object, and packs object and description into one file.
 //!
-//! The form is that of `ecc` 0.3.3, the compiler of eunomia-bpf, which gets its description from a changed bpftool.
-//! As there, names and types come from libbpf: what it makes of an object when it loads it is what the description
-//! says.
+//! The format is that of `ecc` 0.3.3, the compiler of eunomia-bpf, which gets its description from a modified bpftool.
+//! As there, names and types come from libbpf, so the description matches what libbpf loads.
 
 mod c_type;
 mod command;
@@ -23,17 +22,17 @@ pub use skeleton::{DataSection, Map, Program, Skeleton, Variable};
 use hooklab_libelf as _;
 use libbpf_rs::ObjectBuilder;
 
-/// The version of `ecc` whose form this is.
+/// The version of `ecc` whose format this is.
 pub const ECC_VERSION: &str = "0.3.3";
 
 /// Describes an object.
 ///
-/// `name` is that of the program, as in `NAME.bpf.c`; `exports` names structs whose members a reader of events needs
-/// to know, and `None` says that there is no such reader.
+/// `name` is that of the program, as in `NAME.bpf.c`; `exports` names the structs that a reader of events needs, or is
+/// `None` without such a reader.
 ///
 /// # Errors
 ///
-/// [`Error`]: the object is none, or lacks what a description is made of.
+/// Any [`Error`] except [`Error::Read`] and [`Error::Write`].
 pub fn describe(object: &[u8], name: &str, exports: Option<&[String]>) -> Result<Meta, Error> {
     let object_name = skeleton::object_name(name);
     let opened = ObjectBuilder::default()

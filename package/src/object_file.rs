@@ -1,4 +1,4 @@
-//! The object as an ELF file: whether it is one, and without what only a debugger wants.
+//! The object as an ELF file: checked, and stripped of debug information.
 
 use std::fs;
 use std::path::Path;
@@ -8,10 +8,10 @@ use object::{Architecture, Object as _, ObjectKind};
 
 use crate::Error;
 
-/// Reads an object, and refuses what libbpf would refuse with less of a reason.
+/// Reads an object, and refuses those for which libbpf's own error says less.
 ///
-/// What it gives has no debug information any more, only BTF: `ecc` has `llvm-strip -g` do that, which a machine with
-/// clang may lack, and libbpf's linker, given one object, does the same.
+/// The result has no debug information, only BTF. `ecc` uses `llvm-strip -g` for that, which a machine with clang may
+/// lack; libbpf's linker does the same with a single object.
 ///
 /// # Errors
 ///

@@ -18,9 +18,9 @@ use crate::{Error, ExportType, Skeleton};
 pub struct Meta {
     /// The description.
     pub bpf_skel: Skeleton,
-    /// The version of the tool whose form this is.
+    /// The version of `ecc` whose format this is.
     pub eunomia_version: &'static str,
-    /// Structs that readers of events need; left out where there is no event header.
+    /// Structs that readers of events need; omitted without an event header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub export_types: Option<Vec<ExportType>>,
 }
@@ -33,22 +33,22 @@ struct Package<'a> {
     meta: &'a Meta,
 }
 
-/// Writes `NAME.bpf.o`, `NAME.skel.json` and `package.json`, and gives their paths. All are complete before the first
-/// takes its place, so an error leaves what was there before.
+/// Writes `NAME.bpf.o`, `NAME.skel.json` and `package.json`, and returns their paths. All are complete before the first
+/// is renamed, so an error leaves existing files unchanged.
 ///
 /// # Errors
 ///
 /// [`Error::Write`].
-pub fn write(folder: &Path, name: &str, object: &[u8], meta: &Meta) -> Result<Vec<PathBuf>, Error> {
+pub fn write(directory: &Path, name: &str, object: &[u8], meta: &Meta) -> Result<Vec<PathBuf>, Error> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Write { path, source }
     };
-    fs::create_dir_all(folder).map_err(failed(folder))?;
-    let skeleton = serde_json::to_vec(meta).map_err(|error| failed(folder)(error.into()))?;
+    fs::create_dir_all(directory).map_err(failed(directory))?;
+    let skeleton = serde_json::to_vec(meta).map_err(|error| failed(directory)(error.into()))?;
     let package =
         Package { bpf_object: STANDARD.encode(deflate(object)), bpf_object_size: object.len(), meta };
-    let package = serde_json::to_vec(&package).map_err(|error| failed(folder)(error.into()))?;
+    let package = serde_json::to_vec(&package).map_err(|error| failed(directory)(error.into()))?;
     let files = [
         (format!("{name}.bpf.o"), object),
         (format!("{name}.skel.json"), &skeleton),
@@ -56,8 +56,8 @@ pub fn write(folder: &Path, name: &str, object: &[u8], meta: &Meta) -> Result<Ve
     ];
     let mut written = Vec::new();
     for (file, bytes) in files {
-        let path = folder.join(file);
-        written.push((aside(folder, bytes).map_err(failed(&path))?, path));
+        let path = directory.join(file);
+        written.push((write_temporary(directory, bytes).map_err(failed(&path))?, path));
     }
     let place = |(file, path): (NamedTempFile, PathBuf)| match file.persist(&path) {
         Ok(_) => Ok(path),
@@ -66,17 +66,17 @@ pub fn write(folder: &Path, name: &str, object: &[u8], meta: &Meta) -> Result<Ve
     written.into_iter().map(place).collect()
 }
 
-/// Writes a file that has no name that counts yet.
-fn aside(folder: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+/// Writes a temporary file in the directory.
+fn write_temporary(directory: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     use std::os::unix::fs::PermissionsExt as _;
     let mut file =
-        tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o644)).tempfile_in(folder)?;
+        tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o644)).tempfile_in(directory)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     Ok(file)
 }
 
-/// A zlib stream, as `ecc` compresses.
+/// Compresses into a zlib stream, as `ecc` does.
 fn deflate(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
     encoder

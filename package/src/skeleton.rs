@@ -1,4 +1,4 @@
-//! What loaders need to know of an object: its data sections, maps and programs.
+//! The description of an object for loaders: its data sections, maps and programs.
 //!
 //! Keys are in alphabetical order, as in the files of `ecc`.
 
@@ -14,7 +14,7 @@ use crate::c_type::Printer;
 
 /// Sections whose maps have an identifier of their own.
 const DATA: [&str; 4] = [".data", ".rodata", ".bss", ".kconfig"];
-/// How far from its predecessor bpftool lets a variable lie at most, whatever its type: a 32-bit machine's alignment.
+/// The maximum alignment that bpftool assumes for a variable of any type: that of a 32-bit machine.
 const LARGEST_ALIGNMENT: u32 = 4;
 
 /// The description of an object.
@@ -35,7 +35,7 @@ pub struct Skeleton {
 pub struct DataSection {
     /// The section, as in `.rodata`.
     pub name: String,
-    /// Its variables that are not static, in their order.
+    /// Its variables that are not static, in order.
     pub variables: Vec<Variable>,
 }
 
@@ -44,8 +44,8 @@ pub struct DataSection {
 pub struct Variable {
     /// Its name.
     pub name: String,
-    /// The bytes of padding before it. `ecc` means to write an entry `__padding` with this size; what its readers
-    /// get is this number with the variable that follows.
+    /// The bytes of padding before it. `ecc` intends an entry `__padding` of this size, but writes the number into the
+    /// variable that follows.
     #[serde(rename = "size", skip_serializing_if = "Option::is_none")]
     pub padding: Option<u32>,
     /// Its type in C, without `const` and `volatile`.
@@ -56,32 +56,32 @@ pub struct Variable {
 /// A map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Map {
-    /// A name for it that is an identifier of C.
+    /// Its name as a C identifier.
     pub ident: String,
-    /// Whether it can be mapped into memory, as that of a data section with variables can; left out if not.
+    /// Whether it can be mapped into memory, as that of a data section with variables can; omitted if not.
     #[serde(rename = "mmaped", skip_serializing_if = "std::ops::Not::not")]
     pub mapped: bool,
-    /// The name that libbpf gives it.
+    /// Its name in libbpf.
     pub name: String,
 }
 
 /// A program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Program {
-    /// Where it goes, as its section says.
+    /// Its attach point: the name of its section.
     pub attach: String,
-    /// Always true: a link is made when it is attached.
+    /// Always true: attaching creates a link.
     pub link: bool,
     /// Its function.
     pub name: String,
 }
 
-/// The name of the object that `NAME.bpf.c` gives, as bpftool makes it of `NAME.bpf.o`.
+/// The object's name for `NAME.bpf.c`, as bpftool derives it from `NAME.bpf.o`.
 pub(crate) fn object_name(name: &str) -> String {
     identifier(&format!("{name}.bpf"))
 }
 
-/// Reads all of it from an object that libbpf has opened.
+/// Describes an object that libbpf has opened.
 pub(crate) fn read(object: &OpenObject, obj_name: String) -> Result<Skeleton, Error> {
     let btf = btf(object)?;
     let progs = object.progs().map(|program| {
@@ -108,7 +108,7 @@ pub(crate) fn btf(object: &OpenObject) -> Result<Btf<'_>, Error> {
     Btf::from_bpf_object(raw).map_err(Error::Open)?.ok_or(Error::NoBtf)
 }
 
-/// Describes a map; `None` for libbpf's own that belong to no data section.
+/// Describes a map; `None` for internal maps of libbpf that belong to no data section.
 fn describe_map(map: &OpenMap<'_>) -> Option<Map> {
     let name = map.name().to_string_lossy().into_owned();
     let raw = map.as_libbpf_object().as_ptr();
@@ -125,7 +125,7 @@ fn describe_map(map: &OpenMap<'_>) -> Option<Map> {
     Some(Map { ident, mapped: internal && flags & sys::BPF_F_MMAPABLE != 0, name })
 }
 
-/// The sections behind those maps that can be mapped, in the maps' order.
+/// The sections of the maps that can be mapped, in the maps' order.
 fn data_sections(btf: &Btf<'_>, maps: &[Map]) -> Result<Vec<DataSection>, Error> {
     let sections: Vec<(String, DataSec<'_>)> = btf
         .type_by_kind::<DataSec<'_>>()
@@ -172,7 +172,7 @@ fn name_of(name: Option<&OsStr>) -> Option<String> {
     Some(name?.to_string_lossy().into_owned())
 }
 
-/// Puts an underscore wherever an identifier of C cannot have the character.
+/// Replaces characters that a C identifier cannot have by underscores.
 fn identifier(name: &str) -> String {
     let plain = |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte) } else { '_' };
     name.bytes().map(plain).collect()

@@ -55,13 +55,13 @@ fn eccs_own_objects_are_described_as_ecc_does() {
 fn a_package_of_eccs_object_has_the_same_description_and_instructions() {
     for variant in VARIANTS {
         let package = json(&fixture(variant, "package.json"));
-        let folder = tempfile::tempdir().unwrap();
-        let theirs = folder.path().join("their.o");
+        let directory = tempfile::tempdir().unwrap();
+        let theirs = directory.path().join("their.o");
         fs::write(&theirs, unpack(&package)).unwrap();
 
         let object = read(&theirs).unwrap();
-        let paths =
-            write(folder.path(), "minimal", &object, &describe(&object, "minimal", None).unwrap()).unwrap();
+        let paths = write(directory.path(), "minimal", &object, &describe(&object, "minimal", None).unwrap())
+            .unwrap();
 
         let ours = json(&paths[2]);
         assert_eq!(ours["meta"], package["meta"]);
@@ -74,8 +74,8 @@ fn a_package_of_eccs_object_has_the_same_description_and_instructions() {
 
 #[test]
 fn what_is_no_object_for_ebpf_is_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("x.o");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("x.o");
     assert!(read(&file).unwrap_err().to_string().starts_with("failed to read "));
     for bytes in [&b""[..], b"int main;\n"] {
         fs::write(&file, bytes).unwrap();
@@ -99,10 +99,10 @@ fn an_object_without_types_is_named() {
 
 #[test]
 fn what_cannot_be_written_leaves_what_was_there() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let object = unpack(&json(&fixture("ecc-const", "package.json")));
     let meta = describe(&object, "minimal", None).unwrap();
-    fs::write(folder.path().join("file"), "x").unwrap();
-    assert!(write(&folder.path().join("file"), "minimal", &object, &meta).is_err());
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    fs::write(directory.path().join("file"), "x").unwrap();
+    assert!(write(&directory.path().join("file"), "minimal", &object, &meta).is_err());
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }

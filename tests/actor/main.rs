@@ -1,14 +1,6 @@
 //! `hooklab-actor`: a process whose calls of `write()` are known to the last one.
 //!
-//! It reads commands from standard input, one on a line, and answers each, once it is done, with the PID and
-//! the TID of whoever made the calls:
-//!
-//! | command | what happens | answer |
-//! | --- | --- | --- |
-//! | `write N` | the main thread calls `write()` N times | `PID PID` |
-//! | `thread N` | a second thread does | `PID TID` |
-//! | `fork N` | a forked child does | `CHILD CHILD` |
-//!
+//! It reads a [`Command`] from each line of standard input, and answers with the [`Caller`] once the calls are made.
 //! Anything else ends it with exit code 1. It answers by `writev()`, so that its bookkeeping triggers nothing
 //! that hooks `write()`: every further `write()` is a bug.
 
@@ -17,6 +9,7 @@ use std::io::{self, BufRead as _, IoSlice};
 use std::process::ExitCode;
 use std::thread;
 
+use hooklab_types::actor::{Caller, Command};
 use nix::sys::uio::writev;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getpid, gettid, write};
@@ -32,39 +25,35 @@ fn main() -> ExitCode {
 fn serve() -> io::Result<()> {
     let sink = OpenOptions::new().write(true).open("/dev/null")?;
     for line in io::stdin().lock().lines() {
-        let (pid, tid) = obey(&line?, &sink)?;
-        let answer = format!("{pid} {tid}\n");
-        writev(io::stdout(), &[IoSlice::new(answer.as_bytes())])?;
+        let caller = obey(serde_json::from_str(&line?)?, &sink)?;
+        let answer = serde_json::to_vec(&caller)?;
+        writev(io::stdout(), &[IoSlice::new(&answer), IoSlice::new(b"\n")])?;
     }
     Ok(())
 }
 
-/// Does what one line says, and tells who did it.
-fn obey(line: &str, sink: &File) -> io::Result<(Pid, Pid)> {
-    let bad = || io::Error::from(io::ErrorKind::InvalidInput);
-    let (command, count) = line.split_once(' ').ok_or_else(bad)?;
-    let count = count.parse().map_err(|_| bad())?;
+/// Carries out a command, and tells who made the calls.
+fn obey(command: Command, sink: &File) -> io::Result<Caller> {
     match command {
-        "write" => write_times(count, sink),
-        "thread" => in_a_thread(count, sink),
-        "fork" => in_a_child(count, sink),
-        _ => Err(bad()),
+        Command::Write(count) => write_times(count, sink),
+        Command::Thread(count) => in_a_thread(count, sink),
+        Command::Fork(count) => in_a_child(count, sink),
     }
 }
 
-fn write_times(count: u32, sink: &File) -> io::Result<(Pid, Pid)> {
+fn write_times(count: u32, sink: &File) -> io::Result<Caller> {
     for _ in 0..count {
         write(sink, b".")?;
     }
-    Ok((getpid(), gettid()))
+    Ok(caller(getpid(), gettid()))
 }
 
-fn in_a_thread(count: u32, sink: &File) -> io::Result<(Pid, Pid)> {
+fn in_a_thread(count: u32, sink: &File) -> io::Result<Caller> {
     let done = thread::scope(|scope| scope.spawn(|| write_times(count, sink)).join());
     done.unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
 }
 
-fn in_a_child(count: u32, sink: &File) -> io::Result<(Pid, Pid)> {
+fn in_a_child(count: u32, sink: &File) -> io::Result<Caller> {
     // SAFETY: this process has one thread now (any other was joined), so the child may do whatever it likes.
     match unsafe { fork() }? {
         ForkResult::Child => {
@@ -73,8 +62,12 @@ fn in_a_child(count: u32, sink: &File) -> io::Result<(Pid, Pid)> {
             unsafe { nix::libc::_exit(code) }
         }
         ForkResult::Parent { child } => match waitpid(child, None)? {
-            WaitStatus::Exited(_, 0) => Ok((child, child)),
+            WaitStatus::Exited(_, 0) => Ok(caller(child, child)),
             status => Err(io::Error::other(format!("the child ended with {status:?}"))),
         },
     }
+}
+
+fn caller(pid: Pid, tid: Pid) -> Caller {
+    Caller { pid: pid.as_raw().unsigned_abs(), tid: tid.as_raw().unsigned_abs() }
 }

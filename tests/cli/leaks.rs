@@ -37,7 +37,7 @@ fn without_the_checks_nothing_is_found() {
     let json = scratch.path().join("out.json").display().to_string();
     let binary = specimens();
     let words =
-        ["vm-test", "-k", "6.12", "--binary", &binary, "leaks::a_pinned", "--no-checks", "--json", &json];
+        ["vm-test", "-k", "6.12", "--binary", &binary, "leaks::a_pinned_map", "--no-checks", "--json", &json];
     Xtask::with_kernels(&words).ends_with(0);
 }
 

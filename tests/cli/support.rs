@@ -205,7 +205,7 @@ pub(crate) mod lab {
         static PATH: OnceLock<String> = OnceLock::new();
         let build = || {
             let built = Xtask::with_kernels(&["build"]).ends_with(0).stdout;
-            built.lines().find(|line| line.contains("/specimens-")).unwrap().to_owned()
+            built.lines().find(|line| line.contains("/misbehaving-")).unwrap().to_owned()
         };
         PATH.get_or_init(build).clone()
     }

@@ -1,5 +1,6 @@
 //! What the parts of hooklab say to each other, as types that both ends share.
 
+pub mod actor;
 pub mod demo;
 pub mod explain;
 pub mod kernel;

@@ -1,24 +1,10 @@
-//! This checkout: where it is, and the programs for guests that it builds.
+//! This checkout: where it is, and where its files are.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use hooklab::guest_half::{GuestHalf, GuestPrograms};
-use hooklab::lab::Lab;
 use hooklab::project::Project;
-use hooklab::setup::{Need, find_program, library};
-use hooklab_vm::event::Observer;
 use hooklab_vm::kernel::Document;
-
-use crate::build::{self, Programs};
-
-/// What it takes to build the programs for guests, static as they are.
-const NEEDS: &[Need] = &[
-    Need { package: "make", is_there: |_| find_program("make").is_some() },
-    Need { package: "pkg-config", is_there: |_| find_program("pkg-config").is_some() },
-    Need { package: "libelf-dev", is_there: |_| library("libelf.a").is_some() },
-    Need { package: "zlib1g-dev", is_there: |_| library("libz.a").is_some() },
-];
 
 /// A checkout of hooklab.
 #[derive(Debug, Clone)]
@@ -48,19 +34,5 @@ impl Checkout {
     pub(crate) fn project(&self) -> Project {
         let file = |name: &str| Document::File(self.root.join("vm").join(name));
         Project { root: self.root.clone(), catalog: file("kernels.toml"), pins: file("kernels.lock") }
-    }
-}
-
-impl GuestHalf for Checkout {
-    fn needs(&self) -> &'static [Need] {
-        NEEDS
-    }
-
-    fn programs(&self, lab: &Lab, observer: &dyn Observer) -> Result<GuestPrograms> {
-        Ok(build::build(self, lab, &Programs::default(), observer)?.guest)
-    }
-
-    fn packager(&self, lab: &Lab, observer: &dyn Observer) -> Result<PathBuf> {
-        build::build_packager(self, lab, observer)
     }
 }

@@ -13,17 +13,15 @@ use hooklab_vm::TestId;
 use hooklab_vm::event::{Event, Observer, Outcome};
 use hooklab_vm::kernel::{Selector, Spec};
 use hooklab_vm::payload::{self, Payload};
-use hooklab_vm::qemu::accelerator::Choice;
 use hooklab_vm::qemu::console;
 use hooklab_vm::runner::{self, Campaign, EnvVar, Isolation};
 
 use crate::ecli::Ecli;
 use crate::exit::{Exit, UsageError};
-use crate::guest_half::GuestPrograms;
 use crate::guests::{self, Guests};
 use crate::kernels::{self, failed_to};
-use crate::lab::Lab;
-use crate::options::{EcliOptions, KernelOptions, SetupOptions};
+use crate::lab::{GuestPrograms, Lab};
+use crate::options::{EcliOptions, MachineOptions};
 use crate::report::{self, Fanout};
 use crate::setup::{self, Purpose};
 use crate::values;
@@ -77,20 +75,15 @@ pub struct Run {
     /// Set the program's `pid_filter`: to a PID, or to that of the first of the two that write
     #[arg(long, value_name = "PID|writer", value_parser = values::pid)]
     pid_filter: Option<Filter>,
-    /// What runs the guest's instructions: auto, kvm or tcg
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    accel: Choice,
     #[command(flatten)]
-    kernel_options: KernelOptions,
-    #[command(flatten)]
-    setup: SetupOptions,
+    machine: MachineOptions,
 }
 
 impl Run {
     /// Runs the program on each kernel, and shows what it printed there.
     pub fn run(&self, lab: &Lab) -> Result<Exit> {
         let name = self.program_name()?;
-        let kernels = kernels::open(lab, &self.kernel_options)?;
+        let kernels = kernels::open(lab, &self.machine.kernels)?;
         let specs = match self.kernels.is_empty() {
             true => kernels.defaults().into_iter().take(1).collect(),
             false => kernels.select_all(&self.kernels).map_err(failed_to)?,
@@ -107,10 +100,10 @@ impl Run {
             LoaderKind::Ecli => Some(Ecli::find(&self.ecli, observer)?.ok_or_else(Ecli::missing)?),
             _ => None,
         };
-        setup::ensure(lab, &[Purpose::Run], &self.setup, observer)?;
+        setup::ensure(lab, &[Purpose::Run], &self.machine.setup, observer)?;
         let programs = lab.guest_half.programs(lab, observer)?;
         let payload = self.pack(&programs, &name, ecli.as_ref())?;
-        let guests = Guests::ready(lab, &kernels, &specs, self.accel, &programs.agent, observer)?;
+        let guests = Guests::ready(lab, &kernels, &specs, self.machine.accel, &programs.agent, observer)?;
         let answers = Answers::default();
         let saved = lab.saved()?;
         let campaign = Campaign {

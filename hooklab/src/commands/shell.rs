@@ -8,13 +8,13 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use hooklab_vm::kernel::{Selector, Source, Spec};
-use hooklab_vm::qemu::accelerator::{Accelerator, Choice};
+use hooklab_vm::qemu::accelerator::Accelerator;
 use hooklab_vm::qemu::command_line::Tools;
 
 use crate::exit::{Exit, UsageError};
 use crate::kernels::{self, failed_to};
 use crate::lab::Lab;
-use crate::options::{KernelOptions, SetupOptions};
+use crate::options::MachineOptions;
 use crate::setup::{self, Purpose};
 use crate::{guests, report, values};
 
@@ -34,13 +34,8 @@ pub struct Shell {
     /// A command to run instead of a shell
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
-    /// What runs the guest's instructions: auto, kvm or tcg
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    accel: Choice,
     #[command(flatten)]
-    kernel_options: KernelOptions,
-    #[command(flatten)]
-    setup: SetupOptions,
+    machine: MachineOptions,
 }
 
 impl Shell {
@@ -49,13 +44,13 @@ impl Shell {
         if self.kernel == Selector::One(Spec::Host) {
             return Err(UsageError("the running kernel has a shell already: yours".into()).into());
         }
-        let kernels = kernels::open(lab, &self.kernel_options)?;
+        let kernels = kernels::open(lab, &self.machine.kernels)?;
         let spec =
             kernels.select(&self.kernel).map_err(failed_to)?.pop().context("failed to find a kernel")?;
         kernels.resolve(&spec).map_err(failed_to)?;
         let live = report::steps();
         let observer = live.as_ref();
-        setup::ensure(lab, &[Purpose::Shell], &self.setup, observer)?;
+        setup::ensure(lab, &[Purpose::Shell], &self.machine.setup, observer)?;
         let kernel = kernels.obtain(&spec, observer).map_err(failed_to)?;
         let Source::Image { image, config, .. } = &kernel.source else {
             return Err(UsageError("the running kernel has a shell already: yours".into()).into());
@@ -63,7 +58,7 @@ impl Shell {
         check_shares(config.as_deref(), &kernel.release)?;
         let tools = setup::tools(lab)?;
         let agent = lab.guest_half.programs(lab, observer)?.agent;
-        let accelerator = guests::settle(lab, self.accel, &tools, &kernel, &agent, observer)?;
+        let accelerator = guests::settle(lab, self.machine.accel, &tools, &kernel, &agent, observer)?;
         drop(live);
         let mut command = virtme(lab, &tools, image, accelerator);
         if !self.command.is_empty() {

@@ -12,17 +12,8 @@ use xshell::{Shell, cmd};
 
 use super::Purpose;
 use super::programs::{QEMU, find_program, library, output, run};
-use crate::lab::Lab;
+use crate::lab::{Lab, Need};
 use crate::options::SetupOptions;
-
-/// A Debian package and how to see that what it brings is there.
-#[derive(Debug)]
-pub struct Need {
-    /// Its name in Debian 12 and later and Ubuntu 22.04 and later.
-    pub package: &'static str,
-    /// Whether what it brings is there.
-    pub is_there: fn(&Lab) -> bool,
-}
 
 /// What it takes to compile eBPF programs.
 const COMPILE: &[Need] = &[Need { package: "clang", is_there: |_| find_program("clang").is_some() }];

@@ -15,7 +15,6 @@ use hooklab_vm::qemu::command_line::Tools;
 use crate::lab::Lab;
 use crate::options::SetupOptions;
 
-pub use debian::Need;
 pub use lock::hold;
 pub use programs::{cargo, find_program, is_program, library, output, run};
 

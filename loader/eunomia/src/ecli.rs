@@ -12,18 +12,18 @@ use std::process::ExitStatus;
 use hooklab_loader::loaders::libbpf_messages::verifier_log;
 use hooklab_loader::{AttachPoint, AttachedProgram, Attachment, Error, Job, Loader, Program, Setting};
 
-use crate::child::{Ecli, Heard};
+use crate::child::{Ecli, Waited};
 use crate::flags::Values;
 use crate::query::{self, Attached};
 
-/// What `--loader` calls it.
+/// Its name for `--loader`.
 pub(crate) const KIND: LoaderKind = LoaderKind::Ecli;
 /// The variable that names the program.
 const VARIABLE: &str = "HOOKLAB_ECLI";
-/// What it is called on PATH: by upstream, and by `cargo install`.
+/// Its names on PATH: upstream's, and that of `cargo install`.
 const PROGRAMS: [&str; 2] = ["ecli", "ecli-rs"];
 
-/// Has `ecli` load and attach.
+/// Loads and attaches with `ecli`.
 pub(crate) struct EcliLoader {
     values: Values,
 }
@@ -33,7 +33,7 @@ impl EcliLoader {
         Self { values }
     }
 
-    /// The package's flags for `ecli`: those that were given, and the one that `--pid-filter` stands for.
+    /// The package's flags for `ecli`: those of the command line, and the one for `--pid-filter`.
     fn flags(&self, job: &Job<'_>) -> Result<Vec<OsString>, Error> {
         let mut flags = self.values.words.clone();
         if let Some((global, pid)) = job.filter {
@@ -58,23 +58,29 @@ impl Loader for EcliLoader {
         let mut ecli = Ecli::start(&program, package, &self.flags(job)?, verbose)
             .map_err(|source| Error::NoEcli { path: program, source })?;
         let what = format!("run `{}`", package.display());
-        match ecli.wait_until_it_runs().map_err(not_heard)? {
-            Heard::It => {}
-            Heard::End(status) => {
-                let said = ecli.take_said();
-                return Err(verifier_log(&said).unwrap_or_else(|| ended(what, status, &said)));
+        match ecli.wait_until_attached().map_err(read_error)? {
+            Waited::Found => {}
+            Waited::Exited(status) => {
+                let output = ecli.take_output();
+                return Err(verifier_log(&output).unwrap_or_else(|| ended(what, status, &output)));
             }
-            Heard::Nothing => return Err(failed(what, "it did not say that it runs", &ecli.take_said())),
+            Waited::TimedOut => {
+                return Err(failed(
+                    what,
+                    "it did not report that its programs are attached",
+                    &ecli.take_output(),
+                ));
+            }
         }
         let mut attached = query::attached_by(ecli.pid())
-            .map_err(|source| Error::System { what: "ask what ecli has attached", source })?;
+            .map_err(|source| Error::System { what: "list the programs that ecli has attached", source })?;
         let programs = self.values.programs(job.object);
         let programs = programs.map(|program| claim(&mut attached, program)).collect::<Result<_, _>>()?;
         Ok(Box::new(EcliAttachment { programs, ecli, has_ended: false }))
     }
 }
 
-/// The program that is named by the variable or, without it, is found on PATH.
+/// The program that the variable names or, if it is not set, the one on PATH.
 fn program() -> PathBuf {
     if let Some(named) = env::var_os(VARIABLE).filter(|named| !named.is_empty()) {
         return named.into();
@@ -84,11 +90,11 @@ fn program() -> PathBuf {
         path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
     };
     let find = |name: &&str| env::split_paths(&path).map(|directory| directory.join(name)).find(is_program);
-    // Starting what is not there fails with the right error.
+    // Starting a missing program fails with the right error.
     PROGRAMS.iter().find_map(find).unwrap_or_else(|| Path::new(PROGRAMS[0]).to_owned())
 }
 
-/// Takes the program that the kernel has from what `ecli` has attached: what it says alone is not enough.
+/// Finds a program among those that the kernel reports as attached by `ecli`: its own log is no proof.
 fn claim(attached: &mut Vec<Attached>, program: &Program) -> Result<AttachedProgram, Error> {
     let Program { name, attach_point } = program;
     let AttachPoint::Tracepoint { name: event, .. } = attach_point;
@@ -107,7 +113,7 @@ fn claim(attached: &mut Vec<Attached>, program: &Program) -> Result<AttachedProg
 struct EcliAttachment {
     programs: Vec<AttachedProgram>,
     ecli: Ecli,
-    /// Whether it has ended by itself, and that was told of.
+    /// Whether it has exited by itself, which was reported.
     has_ended: bool,
 }
 
@@ -116,37 +122,39 @@ impl Attachment for EcliAttachment {
         &self.programs
     }
 
-    fn news(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.ecli.output())
+    fn events(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.ecli.stderr())
     }
 
-    fn heed(&mut self) -> Result<(), Error> {
-        let Some(status) = self.ecli.listen().map_err(not_heard)? else { return Ok(()) };
+    fn handle_events(&mut self) -> Result<(), Error> {
+        let Some(status) = self.ecli.read_output().map_err(read_error)? else { return Ok(()) };
         self.has_ended = true;
-        Err(ended("keep the programs attached".to_owned(), status, &self.ecli.take_said()))
+        Err(ended("keep the programs attached".to_owned(), status, &self.ecli.take_output()))
     }
 
     fn detach(mut self: Box<Self>) -> Result<(), Error> {
         let what = "stop".to_owned();
-        match self.ecli.stop().map_err(not_heard)? {
-            Heard::End(status) if status.success() || self.has_ended => Ok(()),
-            Heard::End(status) => Err(ended(what, status, &self.ecli.take_said())),
-            Heard::It | Heard::Nothing => Err(failed(what, "it did not end", &self.ecli.take_said())),
+        match self.ecli.stop().map_err(read_error)? {
+            Waited::Exited(status) if status.success() || self.has_ended => Ok(()),
+            Waited::Exited(status) => Err(ended(what, status, &self.ecli.take_output())),
+            Waited::Found | Waited::TimedOut => {
+                Err(failed(what, "it did not exit", &self.ecli.take_output()))
+            }
         }
     }
 }
 
-fn ended(what: String, status: ExitStatus, said: &str) -> Error {
-    failed(what, &format!("it ended by itself ({status})"), said)
+fn ended(what: String, status: ExitStatus, output: &str) -> Error {
+    failed(what, &format!("it ended by itself ({status})"), output)
 }
 
-/// An error with what `ecli` said, on one line; without what it logs where all is well, too.
-fn failed(what: String, why: &str, said: &str) -> Error {
-    let said = said.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("INFO "));
-    let message = [why].into_iter().chain(said).collect::<Vec<_>>().join("; ");
+/// An error with the output of `ecli` on one line, without its messages of level INFO.
+fn failed(what: String, why: &str, output: &str) -> Error {
+    let lines = output.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("INFO "));
+    let message = [why].into_iter().chain(lines).collect::<Vec<_>>().join("; ");
     Error::Library { loader: KIND, what, source: message.into() }
 }
 
-fn not_heard(source: io::Error) -> Error {
-    Error::System { what: "listen to ecli", source }
+fn read_error(source: io::Error) -> Error {
+    Error::System { what: "read the output of ecli", source }
 }

@@ -13,7 +13,7 @@ use hooklab_loader::{AttachedProgram, Attachment, Error, Global, Job, Loader, Pr
 
 use crate::flags::{Values, not_listed};
 
-/// What `--loader` calls it.
+/// Its name for `--loader`.
 pub(crate) const KIND: LoaderKind = LoaderKind::Eunomia;
 
 /// Loads with the crate `bpf-loader-lib`.
@@ -41,7 +41,7 @@ impl Loader for Eunomia {
         if let Some((global, pid)) = job.filter {
             set_filter(&mut package, global, pid)?;
         }
-        // The engine hands the name to C without a byte of zero at its end.
+        // The engine passes the name to C without a terminating NUL.
         package.meta.bpf_skel.obj_name.push('\0');
 
         if package.meta.debug_verbose {
@@ -67,7 +67,7 @@ impl Loader for Eunomia {
     }
 }
 
-/// Does with `--pid-filter` what the package's own flag does.
+/// Sets the filter, as the package's own flag does.
 fn set_filter(package: &mut ComposedObject, global: &Global, pid: NonZeroU32) -> Result<(), Error> {
     let mut variables =
         package.meta.bpf_skel.data_sections.iter_mut().flat_map(|section| &mut section.variables);

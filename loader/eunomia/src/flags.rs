@@ -1,4 +1,4 @@
-//! The flags of a package: one for each variable of its data sections, as `ecli` gives them.
+//! The flags of a package: one for each variable of its data sections, as in `ecli`.
 
 use hooklab_types::loader::LoaderKind;
 use std::collections::HashSet;
@@ -12,11 +12,11 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 use hooklab_loader::{Error, Global, Object, Program, Setting};
 
-/// Variables that `ecc` adds to the program by itself; nobody sets them.
+/// Prefix of variables that `ecc` adds to the program; they are never set.
 const DUMMY: &str = "__eunomia_dummy";
 /// Flags that the engine adds to those of the package.
 const OWN: [&str; 3] = ["verbose", "help", "version"];
-/// The data sections that the engine knows how to fill.
+/// The data sections that the engine can fill.
 const FILLED: [&str; 2] = [".rodata", ".bss"];
 
 /// A package, as the engine reads it, and its flags.
@@ -25,13 +25,13 @@ pub(crate) struct Flags {
     command: Command,
 }
 
-/// A package, with what flags say filled in.
+/// A package with the values of its flags.
 pub(crate) struct Values {
     /// The package.
     pub(crate) package: ComposedObject,
-    /// The flags themselves.
+    /// The flags as words.
     pub(crate) words: Vec<OsString>,
-    /// Those of its variables that a flag has set.
+    /// The variables that a flag has set.
     pub(crate) set: Vec<Setting>,
 }
 
@@ -40,7 +40,7 @@ impl Flags {
     ///
     /// # Errors
     ///
-    /// [`Error::NotPackage`] if the object came alone; [`Error::Library`] if the engine does not take it.
+    /// [`Error::NotPackage`] if the object is not in a package; [`Error::Library`] if the engine rejects it.
     pub(crate) fn of(object: &Object, loader: LoaderKind) -> Result<Self, Error> {
         let not_package = || Error::NotPackage { path: object.path().to_owned(), loader };
         let text = object.package().ok_or_else(not_package)?;
@@ -53,7 +53,7 @@ impl Flags {
             serde_json::from_slice(text).map_err(|error| refuse(error.to_string()))?;
         check_names(&package).map_err(refuse)?;
         let command = package.meta.build_argument_parser().map_err(|error| refuse(format!("{error:#}")))?;
-        // The engine would name the object as if it were a program.
+        // The engine would print the object's name as the program's.
         let usage = format!("hooklab-loader run --loader {loader} [OPTIONS] PACKAGE [FLAGS]");
         let command = command.no_binary_name(true).disable_version_flag(true).override_usage(usage);
         Ok(Self { package, command })
@@ -65,11 +65,11 @@ impl Flags {
         self.command.clone().disable_help_flag(true).help_template(template).render_help()
     }
 
-    /// Reads flags, and fills the values in.
+    /// Parses flags and fills in their values.
     ///
     /// # Errors
     ///
-    /// The error, or the help text, that a command line with them ends with.
+    /// The parser's error or help text.
     pub(crate) fn parse(self, words: Vec<OsString>) -> Result<Values, clap::Error> {
         let Self { mut package, mut command } = self;
         let matches = command.try_get_matches_from_mut(&words)?;
@@ -109,14 +109,14 @@ impl Values {
         }
     }
 
-    /// Those of an object's programs that the package names: the engine attaches no other.
+    /// The object's programs that the package lists: the engine attaches no others.
     pub(crate) fn programs<'a>(&'a self, object: &'a Object) -> impl Iterator<Item = &'a Program> {
         let named = &self.package.meta.bpf_skel.progs;
         object.programs().iter().filter(|program| named.iter().any(|meta| meta.name == program.name))
     }
 }
 
-/// A variable that cannot be set, since the package does not describe it.
+/// The error for a variable that the package does not list.
 pub(crate) fn not_listed(global: &Global, loader: LoaderKind) -> Error {
     Error::Library {
         loader,
@@ -141,7 +141,7 @@ fn is_set(matches: &ArgMatches, variable: &DataSectionVariableMeta) -> bool {
     matches.value_source(&variable.name) == Some(ValueSource::CommandLine)
 }
 
-/// Flags that mean two things would make the engine's parser panic.
+/// Refuses ambiguous flags, which would make the engine's parser panic.
 fn check_names(package: &ComposedObject) -> Result<(), String> {
     let mut names: HashSet<&str> = OWN.into();
     let mut flags = names.clone();
@@ -158,8 +158,8 @@ fn check_names(package: &ComposedObject) -> Result<(), String> {
     Ok(())
 }
 
-/// The engine gives up on a package with any data section that it cannot fill, `.data` for one. Where no flag sets a
-/// variable of such a section there is nothing to fill: libbpf takes its values from the object.
+/// Removes data sections that the engine cannot fill, such as `.data`: it would reject the package. If no flag sets a
+/// variable of such a section, there is nothing to fill: libbpf takes the values from the object.
 fn leave_out_other_sections(package: &mut ComposedObject, set: &[Setting]) -> Result<(), String> {
     let is_other = |section: &str| !FILLED.contains(&section);
     let is_set = |variable: &DataSectionVariableMeta| set.iter().any(|setting| setting.name == variable.name);

@@ -1,8 +1,8 @@
-//! The loaders that take packages only: `eunomia` runs them with the engine of eunomia-bpf's own `ecli`, the crate
-//! bpf-loader-lib; `ecli` has that program itself run them.
+//! The loaders that take only packages: `eunomia` uses the engine of eunomia-bpf's `ecli`, the crate bpf-loader-lib;
+//! `ecli` runs the upstream program itself.
 //!
-//! `hooklab-loader run --loader eunomia|ecli` becomes this binary. What it shares with the other loaders is all in
-//! `hooklab-loader`; its own are the engine, and the flags that each package brings along.
+//! `hooklab-loader run --loader eunomia|ecli` executes this binary. The code that all loaders share is in
+//! `hooklab-loader`; this crate adds the engine, and the flags that each package defines.
 
 mod child;
 mod ecli;
@@ -43,7 +43,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The common command line, and room for the package's flags behind the package.
+/// The common command line, followed by the flags of the package.
 fn command() -> Command {
     let flags = Arg::new("flags")
         .value_name("FLAGS")
@@ -55,7 +55,7 @@ fn command() -> Command {
     cli::command([engine::KIND, ecli::KIND]).mut_subcommand("run", |run| run.arg(flags))
 }
 
-/// The package that the arguments name, right or wrong as they may be otherwise.
+/// The package that the arguments name, even if they are wrong otherwise.
 fn package(command: &Command) -> Option<PathBuf> {
     let lenient = command
         .clone()
@@ -66,8 +66,7 @@ fn package(command: &Command) -> Option<PathBuf> {
     matches.subcommand_matches("run")?.try_get_one("object").ok()?.cloned()
 }
 
-/// The loader, with the values that the package's flags give. Flags that are wrong end the process as all wrong
-/// command lines do.
+/// The loader, with the values of the package's flags. Wrong flags end the process like any wrong command line.
 fn loader(command: &mut Command, matches: &ArgMatches) -> Result<Box<dyn Loader>, Error> {
     let Some(("run", matches)) = matches.subcommand() else {
         unreachable!("clap lets no other subcommand through")

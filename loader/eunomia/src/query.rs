@@ -1,4 +1,4 @@
-//! What a process has attached to tracepoints, as the kernel knows it.
+//! The programs that a process has attached to tracepoints, as the kernel reports them.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int};
@@ -9,9 +9,9 @@ use aya::programs::loaded_programs;
 use libbpf_rs::libbpf_sys::bpf_task_fd_query;
 use nix::errno::Errno;
 
-/// The most that the kernel keeps of a program's name, in bytes (`BPF_OBJ_NAME_LEN`, without the zero at its end).
+/// The maximum length of a program's name in the kernel, in bytes (`BPF_OBJ_NAME_LEN` without the NUL).
 const LONGEST_NAME: usize = 15;
-/// Room for the name of a tracepoint, in bytes.
+/// Size of the buffer for a tracepoint's name, in bytes.
 const TRACEPOINT: usize = 256;
 
 /// A program that is attached to a tracepoint.
@@ -19,7 +19,7 @@ const TRACEPOINT: usize = 256;
 pub(crate) struct Attached {
     /// The kernel's id of the program.
     pub(crate) id: u32,
-    /// The function's name, as much as the kernel has of it.
+    /// The function's name, truncated by the kernel.
     name: String,
     /// The tracepoint's name, without its category.
     tracepoint: String,
@@ -33,11 +33,11 @@ impl Attached {
     }
 }
 
-/// All that a process has attached to tracepoints by its file descriptors, which is how libbpf attaches.
+/// Lists what a process has attached to tracepoints through file descriptors, as libbpf does.
 ///
 /// # Errors
 ///
-/// What the kernel answers; `EPERM` without CAP_SYS_ADMIN.
+/// The kernel's error; `EPERM` without CAP_SYS_ADMIN.
 pub(crate) fn attached_by(pid: u32) -> io::Result<Vec<Attached>> {
     let mut names = HashMap::new();
     for program in loaded_programs() {
@@ -55,7 +55,7 @@ pub(crate) fn attached_by(pid: u32) -> io::Result<Vec<Attached>> {
     Ok(attached)
 }
 
-/// The program that a file of a process has attached, and to which tracepoint; none where it is another kind of file
+/// The program that a file descriptor of a process has attached, and its tracepoint; `None` for other files
 /// (bpf(2), `BPF_TASK_FD_QUERY`).
 fn query(pid: u32, fd: c_int) -> io::Result<Option<(u32, String)>> {
     let pid = c_int::try_from(pid).map_err(io::Error::other)?;
@@ -78,7 +78,7 @@ fn query(pid: u32, fd: c_int) -> io::Result<Option<(u32, String)>> {
         )
     };
     match Errno::from_raw(-error) {
-        // There is one for probes, too, whose names are empty.
+        // Probes are reported as well, with empty names.
         _ if error == 0 => {
             let name = CStr::from_bytes_until_nul(&name).unwrap_or_default();
             Ok(Some((id, name.to_string_lossy().into_owned())))

@@ -1,4 +1,4 @@
-//! The command line of the loaders eunomia and ecli, as far as no kernel is needed, with packages that `ecc` itself made.
+//! The command line of the loaders eunomia and ecli, as far as it needs no kernel, with packages created by `ecc`.
 
 use std::ffi::OsString;
 use std::fs;
@@ -24,7 +24,7 @@ fn fixture(name: &str) -> PathBuf {
     manifest_directory().join("../../tests/packages").join(name).join("package.json")
 }
 
-/// Runs the loader eunomia on a file with these arguments after it, and gives its exit code and all that it says.
+/// Runs the loader eunomia on a file with these arguments after it, and returns its exit code and its output.
 fn run(file: &Path, arguments: &[&str]) -> String {
     run_by("eunomia", file, arguments)
 }
@@ -32,7 +32,7 @@ fn run(file: &Path, arguments: &[&str]) -> String {
 fn run_by(loader: &str, file: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(program());
     command.args(["run", "--loader", loader]).arg(file).args(arguments);
-    // Were it asked, it would be missed.
+    // If it were started, it would be missing.
     command.env("HOOKLAB_ECLI", "/no/such/ecli");
     let assert = assert_cmd::Command::from_std(command).assert();
     let output = assert.get_output();
@@ -83,12 +83,12 @@ fn the_same_variable_by_two_flags() {
 }
 
 #[test]
-fn a_folded_variable_is_refused_before_the_engine_is_asked() {
-    assert_snapshot!("folded", run(&fixture("ecc-const"), &["--pid_filter", "1"]));
+fn a_constant_folded_variable_is_refused_before_the_engine_is_asked() {
+    assert_snapshot!("constant-folded", run(&fixture("ecc-const"), &["--pid_filter", "1"]));
 }
 
 #[test]
-fn ecli_is_asked_for_nothing_that_the_engine_would_be_refused() {
+fn ecli_is_not_started_for_what_is_refused_with_the_engine() {
     let lines: [(&str, &[&str]); 4] = [
         ("ecc-const", &["--pid_filter", "1"]),
         ("ecc-const-volatile", &["--pid_filtre", "1"]),

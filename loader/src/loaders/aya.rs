@@ -1,4 +1,4 @@
-//! The loader of the crate `aya`: written in Rust from end to end.
+//! The loader of the crate `aya`, written entirely in Rust.
 
 use aya::programs::{ProgramError, TracePoint};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
@@ -30,11 +30,11 @@ impl Loader for Aya {
     }
 }
 
-/// Creates the maps and prepares the programs; the verifier sees them later, one by one.
+/// Creates the maps and prepares the programs; each is verified later.
 fn load(job: &Job<'_>) -> Result<Ebpf, Error> {
     let value = job.filter.map(|(global, pid)| (global.name.as_str(), pid.get().to_ne_bytes()));
     let mut loader = if job.object.has_core_relocations() { EbpfLoader::new() } else { loader_without_btf() };
-    // By default the kernel is asked for statistics, and with them for a log, even if all is well.
+    // By default aya requests statistics, and with them a log, even on success.
     loader.verifier_log_level(VerifierLogLevel::DEBUG);
     if let Some((name, bytes)) = &value {
         loader.override_global(name, &bytes[..], true);
@@ -43,25 +43,25 @@ fn load(job: &Job<'_>) -> Result<Ebpf, Error> {
     loader.load(job.object.bytes()).map_err(|error| Error::library(KIND, what(), &error))
 }
 
-/// A loader that does not know the kernel's types, which only CO-RE relocations need.
+/// Creates a loader without the kernel's types, which only CO-RE relocations need.
 ///
 /// `EbpfLoader::new` reads and parses all of `/sys/kernel/btf/vmlinux` before it can be told not to, which takes
-/// longer than all the rest: 0.1 to 0.2 seconds in an emulated guest. Where it cannot open the file it does
-/// without, and while a process may have no new file descriptor, it can open nothing.
+/// longer than all the rest: 0.1 to 0.2 seconds in an emulated guest. If it cannot open the file, it
+/// continues without; so the limit of open files is lowered to zero in the meantime.
 fn loader_without_btf() -> EbpfLoader<'static> {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return EbpfLoader::new() };
-    // Nothing else runs in this process that could miss a descriptor in the meantime.
+    // No other thread of this process needs a file descriptor in the meantime.
     let closed = setrlimit(Resource::RLIMIT_NOFILE, 0, hard).is_ok();
     let mut loader = EbpfLoader::new();
     if closed {
-        // Raising a soft limit to what it was is always allowed.
+        // Restoring a soft limit is always allowed.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard);
     }
     loader.btf(None);
     loader
 }
 
-/// Has the verifier check one program, and attaches it.
+/// Loads one program, which verifies it, and attaches it.
 fn attach(ebpf: &mut Ebpf, program: &Program) -> Result<AttachedProgram, Error> {
     let Program { name, attach_point } = program;
     let AttachPoint::Tracepoint { category, name: event } = attach_point;
@@ -77,7 +77,7 @@ fn attach(ebpf: &mut Ebpf, program: &Program) -> Result<AttachedProgram, Error> 
     Ok(AttachedProgram { name: name.clone(), attach: attach_point.to_string(), id: info.id() })
 }
 
-/// Tells the verifier's refusal from others: only it writes a log.
+/// Distinguishes a rejection by the verifier from other errors: only the verifier writes a log.
 fn load_error(program: &str, error: ProgramError) -> Error {
     match error {
         ProgramError::LoadError { verifier_log, .. } if !verifier_log.to_string().trim().is_empty() => {

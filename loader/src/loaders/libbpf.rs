@@ -28,7 +28,7 @@ impl Loader for Libbpf {
     }
 }
 
-/// Parses the object and sets the filter in it; the kernel knows nothing of it yet.
+/// Parses the object and sets the filter in it, before anything is loaded.
 fn open(job: &Job<'_>) -> Result<OpenObject, Error> {
     let path = job.object.path();
     let mut builder = ObjectBuilder::default();
@@ -49,7 +49,7 @@ fn open(job: &Job<'_>) -> Result<OpenObject, Error> {
 
 /// Writes a global's initial value into the map that libbpf makes of the global's section.
 fn set_global(object: &mut OpenObject, global: &Global, value: &[u8]) -> Option<()> {
-    // libbpf calls the map by its section, with the object's name before it if that is `.rodata` itself;
+    // libbpf names the map after its section, with the object's name before it if that is `.rodata` itself;
     // `.rodata.str1.1` is another section and another map.
     let mut map = object.maps_mut().find(|map| {
         map.map_type() == MapType::Array && map.name().to_string_lossy().ends_with(&global.section)
@@ -60,7 +60,7 @@ fn set_global(object: &mut OpenObject, global: &Global, value: &[u8]) -> Option<
     Some(())
 }
 
-/// Creates the maps and has the verifier check all programs.
+/// Creates the maps and loads all programs, which verifies them.
 fn load(object: OpenObject, job: &Job<'_>) -> Result<Object, Error> {
     object.load().map_err(|error| {
         let messages = messages::take();
@@ -71,7 +71,7 @@ fn load(object: OpenObject, job: &Job<'_>) -> Result<Object, Error> {
     })
 }
 
-/// Attaches one program and asks for its id.
+/// Attaches one program and reads its id.
 fn attach(object: &Object, program: &Program) -> Result<(Link, AttachedProgram), Error> {
     let Program { name, attach_point } = program;
     let AttachPoint::Tracepoint { category, name: event } = attach_point;

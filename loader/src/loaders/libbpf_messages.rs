@@ -1,6 +1,6 @@
-//! What the C library libbpf says, kept instead of printed: reasons, and the verifier's log.
+//! Messages of the C library libbpf, collected instead of printed: reasons, and the verifier's log.
 //!
-//! Shared by all loaders that stand on libbpf, since there is one libbpf in a process.
+//! Shared by all loaders that use libbpf, since a process has one libbpf.
 
 use std::mem;
 use std::sync::{Mutex, PoisonError};
@@ -13,15 +13,15 @@ use crate::Error;
 const LOG_START: &str = "-- BEGIN PROG LOAD LOG --\n";
 const LOG_END: &str = "-- END PROG LOAD LOG --";
 
-/// What libbpf has said since the last [`take`]. Its callback takes no context, hence a static.
+/// The messages since the last [`take`]. libbpf's callback takes no context, hence a static.
 static MESSAGES: Mutex<String> = Mutex::new(String::new());
 
-/// Has libbpf's messages kept from now on.
+/// Collects libbpf's messages from now on.
 pub fn keep() {
     set_print(Some((PrintLevel::Info, keep_message)));
 }
 
-/// The same, and has all messages printed on standard error, those for debugging among them.
+/// Collects them, and prints all messages on standard error, including those for debugging.
 pub fn keep_and_show() {
     set_print(Some((PrintLevel::Debug, |level, message| {
         eprint!("{message}");
@@ -36,18 +36,18 @@ fn keep_message(_level: PrintLevel, message: String) {
     MESSAGES.lock().unwrap_or_else(PoisonError::into_inner).push_str(&message);
 }
 
-/// Takes the messages that there are.
+/// Takes the collected messages.
 pub fn take() -> String {
     mem::take(&mut MESSAGES.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// An error together with what libbpf said before, on one line.
+/// An error and the messages before it, on one line.
 pub fn one_line(error: &str, messages: &str) -> String {
     let lines = messages.lines().map(|line| line.trim_start_matches("libbpf: "));
     [error].into_iter().chain(lines).collect::<Vec<_>>().join("; ")
 }
 
-/// Finds the verifier's log, and the program it is about, in what libbpf said.
+/// Finds the verifier's log and its program in the messages.
 pub fn verifier_log(messages: &str) -> Option<Error> {
     let (before, after) = messages.split_once(LOG_START)?;
     let (log, _) = after.split_once(LOG_END)?;

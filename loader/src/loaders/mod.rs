@@ -1,4 +1,4 @@
-//! The loaders of this binary, one file each. Those that take packages only are in a binary of their own, `loader/eunomia/`.
+//! The loaders of this binary, one file each. Those that take only packages are in another one, `loader/eunomia/`.
 
 mod aya;
 mod libbpf;
@@ -6,5 +6,5 @@ pub mod libbpf_messages;
 
 use crate::Loader;
 
-/// All loaders that this binary has, in the order in which `--help` names them.
+/// All loaders of this binary, in the order of `--help`.
 pub const ALL: &[&dyn Loader] = &[&aya::Aya, &libbpf::Libbpf];

@@ -14,10 +14,10 @@ use crate::support::lab::specimens;
 fn in_mid_test(signal: Signal) -> [Value; 2] {
     let site = Site::new();
     let binary = specimens();
-    let tests = ["abuses::l_waits", "abuses::n_passes_in_the_end"];
+    let tests = ["endings::waits", "failures::passes"];
     let words = ["-k", "6.12", "-j", "1", "--binary", &binary, tests[0], tests[1], "--timeout", "3"];
     let mut running = site.start(&words);
-    site.hears("abuses: it waits");
+    site.hears("endings: it waits");
     kill(site.machine(), signal).unwrap();
     assert_eq!(running.ends(), Some(1));
     site.is_clean();

@@ -43,7 +43,7 @@ fn a_signal_ends_a_run_and_leaves_nothing(
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mirror = format!("http://{}/debian", listener.local_addr().unwrap());
     let mut line = None;
-    let wait = ["-k", "6.12", "--binary", &binary, "abuses::l_waits", "--timeout", "60"];
+    let wait = ["-k", "6.12", "--binary", &binary, "endings::waits", "--timeout", "60"];
     let running = match stage {
         Stage::Downloading => {
             let running = site.start(&["-k", "6.12", ONE[0], "--mirror", &mirror]);
@@ -60,7 +60,7 @@ fn a_signal_ends_a_run_and_leaves_nothing(
         }
         Stage::Testing => {
             let running = site.start(&wait);
-            site.hears("abuses: it waits");
+            site.hears("endings: it waits");
             running
         }
     };
@@ -81,7 +81,7 @@ fn a_terminal_that_goes_away_ends_the_run_that_it_showed() {
     let terminal = openpty(None, None).unwrap();
     // The run must not hold the other end itself.
     fcntl(&terminal.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
-    let mut command = site.command(&["vm-test", "-k", "6.12", "--binary", &binary, "abuses::l_waits"]);
+    let mut command = site.command(&["vm-test", "-k", "6.12", "--binary", &binary, "endings::waits"]);
     command.args(["--timeout", "60"]).stdin(Stdio::from(terminal.slave.try_clone().unwrap()));
     command.stdout(Stdio::from(terminal.slave.try_clone().unwrap())).stderr(Stdio::from(terminal.slave));
     let leads = || {
@@ -95,7 +95,7 @@ fn a_terminal_that_goes_away_ends_the_run_that_it_showed() {
     // The command holds the terminal open, too.
     drop(command);
     let mut master = File::from(terminal.master);
-    let screen = read_until(&mut master, "abuses::l_waits");
+    let screen = read_until(&mut master, "endings::waits");
     drop(master);
     assert!(child.wait().unwrap().code().is_some_and(|code| code == 130), "{screen}");
     site.is_clean();
@@ -107,12 +107,12 @@ fn a_terminal_that_takes_nothing_more_holds_no_run_that_is_told_to_end() {
     let site = Site::new();
     let binary = specimens();
     let terminal = openpty(None, None).unwrap();
-    let mut command = site.command(&["vm-test", "-k", "6.12", "--binary", &binary, "abuses::l_waits"]);
+    let mut command = site.command(&["vm-test", "-k", "6.12", "--binary", &binary, "endings::waits"]);
     let [shown, told] = [(); 2].map(|()| Stdio::from(terminal.slave.try_clone().unwrap()));
     let mut running =
         Running::of(command.args(["--timeout", "60"]).stdout(shown).stderr(told).spawn().unwrap());
     let mut master = File::from(terminal.master);
-    read_until(&mut master, "abuses::l_waits");
+    read_until(&mut master, "endings::waits");
     // As Ctrl-S does.
     tcflow(&terminal.slave, FlowArg::TCOOFF).unwrap();
     let begin = Instant::now();

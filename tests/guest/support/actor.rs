@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, IoSlice};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use hooklab_types::actor::{self, Caller};
 use nix::sys::uio::writev;
 
 use super::payload;
@@ -12,12 +13,6 @@ pub(crate) struct Actor {
     process: Child,
     commands: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
-}
-
-/// Who made some calls.
-pub(crate) struct Caller {
-    pub(crate) pid: u32,
-    pub(crate) tid: u32,
 }
 
 impl Actor {
@@ -38,7 +33,7 @@ impl Actor {
 
     /// Has it call `write()` that many times, and returns when it is done.
     pub(crate) fn write(&mut self, count: u32) {
-        let caller = self.command("write", count);
+        let caller = self.command(actor::Command::Write(count));
         assert_eq!(
             (caller.pid, caller.tid),
             (self.pid(), self.pid()),
@@ -48,24 +43,22 @@ impl Actor {
 
     /// The same from a thread that is not the main one.
     pub(crate) fn write_from_a_thread(&mut self, count: u32) -> Caller {
-        self.command("thread", count)
+        self.command(actor::Command::Thread(count))
     }
 
     /// The same from a forked child.
     pub(crate) fn write_from_a_child(&mut self, count: u32) -> Caller {
-        self.command("fork", count)
+        self.command(actor::Command::Fork(count))
     }
 
-    fn command(&mut self, verb: &str, count: u32) -> Caller {
-        let line = format!("{verb} {count}\n");
+    fn command(&mut self, command: actor::Command) -> Caller {
+        let line = serde_json::to_vec(&command).expect("a command is JSON");
         let commands = self.commands.as_ref().expect("it is open until the end");
         // By writev(), as everything that a test does while a program is attached.
-        writev(commands, &[IoSlice::new(line.as_bytes())]).expect("the actor listens");
+        writev(commands, &[IoSlice::new(&line), IoSlice::new(b"\n")]).expect("the actor listens");
         let mut answer = String::new();
         self.answers.read_line(&mut answer).expect("the actor answers");
-        let (pid, tid) = answer.trim_end().split_once(' ').expect("the actor did as it was told");
-        let number = |text: &str| text.parse().expect("the actor answers in numbers");
-        Caller { pid: number(pid), tid: number(tid) }
+        serde_json::from_str(&answer).expect("the actor did as it was told")
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The kernel's format (`Documentation/trace/ftrace.rst`):
 //! `            task-123     [000] d..21    12.345678: bpf_trace_printk: message`.
-//! The flags are four characters on 5.10 and five from 5.17 on.
+//! The flags are four characters on 5.10, five from 5.17 on, and seven where kernels are real-time ones (PREEMPT_RT).
 
 use std::fmt;
 
@@ -65,7 +65,7 @@ fn parse_columns(task: &str, columns: &str) -> Option<Line> {
 
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let (seconds, micros) = time.split_once('.')?;
-    let sound = digits(cpu) && matches!(flags.len(), 4 | 5) && digits(seconds) && digits(micros);
+    let sound = digits(cpu) && matches!(flags.len(), 4..=7) && digits(seconds) && digits(micros);
     let tid = tid.parse().ok()?;
     sound.then(|| Line { tid, origin: origin.to_owned(), message: message.to_owned() })
 }
@@ -82,8 +82,10 @@ mod tests {
     fn lines_of_old_and_new_kernels() {
         let old = "   hooklab-actor-123     [000] d...    12.345678: bpf_trace_printk: from PID 123.";
         let new = "           <...>-4194303 [001] ...21  1112.000001: bpf_trace_printk: a: b";
+        let realtime = "           <...>-122     [000] .......     4.074941: tracing_mark_write: x";
         assert_eq!(Line::parse(old), Ok(line(123, "from PID 123.")));
         assert_eq!(Line::parse(new), Ok(line(4_194_303, "a: b")));
+        assert_eq!(Line::parse(realtime).map(|line| line.tid), Ok(122));
     }
 
     #[test]

@@ -87,6 +87,15 @@ pub enum Error {
         /// What `uname -r` should print.
         release: String,
     },
+    /// A package file from which no kernel can be taken.
+    #[error("failed to take a kernel from the package {}", path.display())]
+    Package {
+        /// The package.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: PackageError,
+    },
     /// The image in a package is another kernel's.
     #[error("failed to unpack {}: its image says that it is {found}, not {expected}", package.display())]
     AnotherRelease {
@@ -160,6 +169,28 @@ pub enum Error {
     /// Someone asked to stop.
     #[error("interrupted")]
     Cancelled,
+}
+
+/// Why no kernel can be taken from a package file.
+#[derive(Debug, thiserror::Error)]
+pub enum PackageError {
+    /// It has no image: it is the package of the modules, of debug information, or of something else.
+    #[error("it has no kernel image (boot/vmlinuz-RELEASE or lib/modules/RELEASE/vmlinuz)")]
+    NoImage,
+    /// Nothing tells which modules a guest needs.
+    #[error("neither it nor a package of {release} beside it has the config of {release}")]
+    NoConfig {
+        /// What `uname -r` prints.
+        release: String,
+    },
+    /// A file that no kernel would have.
+    #[error("{file} in it is longer than {limit_mib} MiB")]
+    TooLong {
+        /// Its path in the package.
+        file: String,
+        /// The limit.
+        limit_mib: u64,
+    },
 }
 
 /// What stands in the way and a user can remove.

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use hooklab::cargo::{self, Artifact};
-use hooklab::guest_half::{EUNOMIA, GuestPrograms, LOADER};
-use hooklab::lab::Lab;
+use hooklab::guest_half::{EUNOMIA, LOADER};
+use hooklab::lab::{GuestPrograms, Lab};
 use hooklab::setup;
 use hooklab_vm::event::{Event, Observer};
 
@@ -23,7 +23,7 @@ pub(super) struct Binaries {
     pub(super) tests: PathBuf,
     pub(super) guest: GuestPrograms,
     pub(super) actor: PathBuf,
-    pub(super) specimens: PathBuf,
+    pub(super) misbehaving: PathBuf,
     /// The binary that packs objects.
     pub(super) packager: PathBuf,
 }
@@ -35,11 +35,12 @@ pub(super) fn build(checkout: &Checkout, lab: &Lab, observer: &dyn Observer) -> 
         "hooklab-loader-eunomia/static",
         "hooklab-package/static",
         "hooklab-tests/guest",
-        "hooklab-tests/specimens",
+        "hooklab-tests/misbehaving",
     ];
     let packages = [LOADER, EUNOMIA, PACKAGER, "hooklab-agent", "hooklab-tests"];
     let binaries = [LOADER, EUNOMIA, PACKAGER, "hooklab-agent", "hooklab-actor", "hooklab-demo"];
-    let built = run_cargo(checkout, lab, &packages, &binaries, &["guest", "specimens"], &features, observer)?;
+    let built =
+        run_cargo(checkout, lab, &packages, &binaries, &["guest", "misbehaving"], &features, observer)?;
     Ok(Binaries {
         tests: built.find("guest")?,
         guest: GuestPrograms {
@@ -48,7 +49,7 @@ pub(super) fn build(checkout: &Checkout, lab: &Lab, observer: &dyn Observer) -> 
             loaders: vec![(LOADER.into(), built.find(LOADER)?), (EUNOMIA.into(), built.find(EUNOMIA)?)],
         },
         actor: built.find("hooklab-actor")?,
-        specimens: built.find("specimens")?,
+        misbehaving: built.find("misbehaving")?,
         packager: built.find(PACKAGER)?,
     })
 }

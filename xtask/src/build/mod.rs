@@ -1,6 +1,7 @@
 //! Builds all that a guest runs, and packs it.
 
 mod binaries;
+mod guest_half;
 mod objects;
 mod packages;
 mod rust;
@@ -10,8 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use hooklab::compile;
 use hooklab::ecli::Ecli;
-use hooklab::guest_half::GuestPrograms;
-use hooklab::lab::Lab;
+use hooklab::lab::{GuestPrograms, Lab};
 use hooklab_vm::event::Observer;
 use hooklab_vm::payload::{self, Payload};
 
@@ -33,8 +33,8 @@ pub(crate) const SNAPSHOTS: &str = "tests/guest/snapshots";
 pub(crate) struct Artifacts {
     /// The binary with the guest tests.
     pub(crate) tests: PathBuf,
-    /// Tests that misbehave, for the tests of the command line.
-    pub(crate) specimens: PathBuf,
+    /// Misbehaving tests, for the tests of the command line.
+    pub(crate) misbehaving: PathBuf,
     /// The agent, the loaders, and what shows what one program does.
     pub(crate) guest: GuestPrograms,
     /// The tests' helper.
@@ -87,8 +87,8 @@ pub(crate) fn build(
         Err(panic) => std::panic::resume_unwind(panic),
     }
     lab.check_interrupt()?;
-    let binaries::Binaries { tests, guest, actor, specimens, .. } = binaries;
-    Ok(Artifacts { tests, specimens, guest, actor, objects, packages })
+    let binaries::Binaries { tests, guest, actor, misbehaving, .. } = binaries;
+    Ok(Artifacts { tests, misbehaving, guest, actor, objects, packages })
 }
 
 /// The archive with all that a guest runs, upstream's `ecli` among it where there is one to be run.

@@ -32,7 +32,7 @@ impl Build {
         let payload = build::pack(checkout, &artifacts, None)?;
         drop(reporter);
         let guest = &artifacts.guest;
-        let binaries = [&artifacts.actor, &guest.agent, &artifacts.tests, &artifacts.specimens];
+        let binaries = [&artifacts.actor, &guest.agent, &artifacts.tests, &artifacts.misbehaving];
         let loaders = guest.loaders.iter().map(|(_, path)| path);
         for path in loaders.chain(binaries).chain(&artifacts.objects) {
             out!("{}", path.strip_prefix(&checkout.root).unwrap_or(path).display());

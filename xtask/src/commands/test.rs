@@ -17,7 +17,6 @@ use xshell::{Shell, cmd};
 
 use super::VmTest;
 use crate::checkout::Checkout;
-use crate::cli::{Cli, Command as Subcommand};
 use crate::programs::ProgramOptions;
 
 /// What the names of the fault suite's tests begin with.
@@ -91,13 +90,14 @@ impl Test {
 
     /// `vm-test` as a user would call it without arguments.
     fn vm_test(&self) -> VmTest {
-        match Cli::parse_from(["cargo xtask", "vm-test"]).command {
-            Subcommand::VmTest(command) => {
-                let run = RunOptions { setup: self.setup.clone(), ..command.run };
-                VmTest { programs: self.programs.clone(), run, ..command }
-            }
-            _ => unreachable!("the line names vm-test"),
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            command: VmTest,
         }
+        let Line { command } = Line::parse_from(["vm-test"]);
+        let run = RunOptions { setup: self.setup.clone(), ..command.run };
+        VmTest { programs: self.programs.clone(), run, ..command }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(super) mod debian;
 mod local;
+mod package_file;
 
 use std::fs::File;
 
@@ -56,8 +57,11 @@ pub(super) struct Obtained {
 }
 
 /// The source that a spec belongs to.
-pub(super) fn of<'a>(spec: &Spec, parts: &'a Parts) -> Box<dyn KernelSource + 'a> {
+pub(super) fn of<'a>(spec: &'a Spec, parts: &'a Parts) -> Box<dyn KernelSource + 'a> {
     match spec {
+        Spec::Path(path) if package_file::is_package(path) => {
+            Box::new(package_file::PackageFile::new(path, parts))
+        }
         Spec::Path(_) | Spec::Host => Box::new(LocalSource::new(parts)),
         Spec::Series(_) | Spec::Release(_) | Spec::Candidate => Box::new(debian::DebianSource::new(parts)),
     }

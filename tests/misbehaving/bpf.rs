@@ -1,4 +1,4 @@
-//! The system call `bpf`, as far as the specimens need it. Numbers are from the kernel's `include/uapi/linux/bpf.h`.
+//! The system call `bpf`, as far as the tests need it. Numbers are from the kernel's `include/uapi/linux/bpf.h`.
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

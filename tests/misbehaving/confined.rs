@@ -14,30 +14,30 @@ const CONSOLE: &str = "0x0003\n";
 const STORAGE: &str = "0x01";
 const NETWORK: &str = "0x02";
 
-/// The device of the window (QEMU, `docs/specs/ivshmem-spec.txt`).
-const WINDOW: &str = "0x1110\n";
+/// The device of the shared memory region (QEMU, `docs/specs/ivshmem-spec.txt`).
+const SHARED_MEMORY: &str = "0x1110\n";
 
-/// Has the kernel look for what was plugged in since it booted: a resumed machine may have more than it was saved with.
+/// Has the kernel look for what was plugged in since it booted: a restored machine may have more than it was saved with.
 fn look_again() {
     fs::write("/sys/bus/pci/rescan", "1").unwrap();
 }
 
-fn names(folder: &str) -> Vec<OsString> {
-    fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().file_name()).collect()
+fn names(directory: &str) -> Vec<OsString> {
+    fs::read_dir(directory).into_iter().flatten().map(|entry| entry.unwrap().file_name()).collect()
 }
 
-fn read(folder: &str, name: &OsString, file: &str) -> String {
-    fs::read_to_string(format!("{folder}/{}/{file}", name.display())).unwrap()
+fn read(directory: &str, name: &OsString, file: &str) -> String {
+    fs::read_to_string(format!("{directory}/{}/{file}", name.display())).unwrap()
 }
 
 #[test]
 fn no_share_of_the_host_s_files() {
     look_again();
-    let folder = "/sys/bus/virtio/devices";
-    let devices = names(folder);
+    let directory = "/sys/bus/virtio/devices";
+    let devices = names(directory);
     assert!(!devices.is_empty());
     for device in &devices {
-        assert_eq!(read(folder, device, "device"), CONSOLE, "{}", device.display());
+        assert_eq!(read(directory, device, "device"), CONSOLE, "{}", device.display());
     }
     fs::create_dir_all("/tmp/host").unwrap();
     for tag in ["/dev/root", "ROOTFS", "virtme.initmount0", "host"] {
@@ -51,9 +51,9 @@ fn no_share_of_the_host_s_files() {
 #[test]
 fn no_disk_of_the_host_s() {
     look_again();
-    let folder = "/sys/bus/pci/devices";
-    for device in names(folder) {
-        let class = read(folder, &device, "class");
+    let directory = "/sys/bus/pci/devices";
+    for device in names(directory) {
+        let class = read(directory, &device, "class");
         // The chipset brings a controller; nothing is connected to it.
         let controller = class.starts_with("0x0106");
         assert!(controller || !class.starts_with(STORAGE), "{}: {class}", device.display());
@@ -73,34 +73,36 @@ fn no_disk_of_the_host_s() {
 fn no_network() {
     look_again();
     assert_eq!(names("/sys/class/net"), ["lo"]);
-    let folder = "/sys/bus/pci/devices";
-    for device in names(folder) {
-        let class = read(folder, &device, "class");
+    let directory = "/sys/bus/pci/devices";
+    for device in names(directory) {
+        let class = read(directory, &device, "class");
         assert!(!class.starts_with(NETWORK), "{}: {class}", device.display());
     }
 }
 
 #[test]
 fn no_port_but_the_agent_s() {
-    let folder = "/sys/class/virtio-ports";
-    let ports: Vec<String> = names(folder).iter().map(|port| read(folder, port, "name")).collect();
+    let directory = "/sys/class/virtio-ports";
+    let ports: Vec<String> = names(directory).iter().map(|port| read(directory, port, "name")).collect();
     assert_eq!(ports, ["hooklab\n"]);
 }
 
 #[test]
-fn the_window_is_there_and_cannot_be_written_to() {
-    let folder = "/sys/bus/pci/devices";
-    let windows: Vec<OsString> =
-        names(folder).into_iter().filter(|device| read(folder, device, "device") == WINDOW).collect();
-    let [window] = &windows[..] else { panic!("{windows:?}") };
-    let memory = format!("{folder}/{}/resource2", window.display());
+fn the_shared_memory_region_is_there_and_cannot_be_written_to() {
+    let directory = "/sys/bus/pci/devices";
+    let regions: Vec<OsString> = names(directory)
+        .into_iter()
+        .filter(|device| read(directory, device, "device") == SHARED_MEMORY)
+        .collect();
+    let [region] = &regions[..] else { panic!("{regions:?}") };
+    let memory = format!("{directory}/{}/resource2", region.display());
     let memory = File::options().read(true).write(true).open(memory).unwrap();
     let length = NonZeroUsize::new(4096).unwrap();
     let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     // SAFETY: a new mapping, where there was none.
     let start = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, &memory, 0) }.unwrap();
     let first = start.cast::<u8>().as_ptr();
-    // SAFETY: within the mapping, which nobody takes away.
+    // SAFETY: within the mapping, which nobody removes.
     let before = unsafe { first.read_volatile() };
     assert_ne!(before, 0, "no payload came in it");
     // SAFETY: as above.
