@@ -11,6 +11,8 @@ use std::{env, fs};
 use hooklab_types::demo::{Actor, DIRECTORY, Filter, JOB_VARIABLE, Job, Shown, TEST};
 use nix::sys::uio::writev;
 
+use crate::explain;
+
 /// How often each of the two writes; the counts differ, so that they can be told apart without a PID.
 const WRITES: [u32; 2] = [3, 2];
 
@@ -19,6 +21,9 @@ const WRITER: &str = "--writer";
 
 /// Runs the job in the environment and prints its result as libtest does; with `--writer`, writes.
 pub fn main() -> ExitCode {
+    if explain::is_asked_for() {
+        return explain::main();
+    }
     if env::args().nth(1).as_deref() == Some(WRITER) {
         // Print nothing on standard error: that would be a write().
         return if serve().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
