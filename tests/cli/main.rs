@@ -6,12 +6,16 @@
 #[cfg(feature = "lab")]
 mod confinement;
 #[cfg(feature = "lab")]
+mod copied;
+#[cfg(feature = "lab")]
 mod faults;
 #[cfg_attr(
     not(feature = "lab"),
     expect(dead_code, unused_imports, unused_macros, reason = "the tests that need something boot guests")
 )]
 mod gate;
+#[cfg(feature = "lab")]
+mod harness;
 mod kernels;
 #[cfg(feature = "lab")]
 mod knowledge;

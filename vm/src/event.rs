@@ -33,7 +33,7 @@ pub enum Event {
         /// How many tests will run on it.
         tests: usize,
     },
-    /// The agent said hello. Comes again when a guest died and was started again.
+    /// The agent reported ready. Comes again for each further machine of the kernel.
     KernelUp {
         /// The kernel, as the user named it.
         spec: String,
@@ -43,7 +43,7 @@ pub enum Event {
         features: Features,
         /// How the agent came to run.
         start: Start,
-        /// From the start of QEMU to the hello.
+        /// From the start of QEMU until the agent was ready.
         boot: Duration,
     },
     /// A test began.
@@ -77,13 +77,13 @@ pub enum Event {
         /// How it went before, if it did not pass at once; the outcome, duration and message above are of the last time.
         earlier: Vec<Attempt>,
     },
-    /// A test made or changed a file in the collected folder.
+    /// A test made or changed a file in the collected directory.
     File {
         /// The kernel, as the user named it.
         spec: String,
         /// The test.
         test: TestId,
-        /// Path relative to the collected folder, as the guest gave it: not to be trusted.
+        /// Path relative to the collected directory, as the guest gave it: not to be trusted.
         path: String,
         /// Its content.
         content: String,
@@ -92,11 +92,22 @@ pub enum Event {
     KernelEnded {
         /// The kernel, as the user named it.
         spec: String,
-        /// Why the lab could not do its job on it, if so.
-        error: Option<String>,
+        /// Why the lab could not run all tests on it, if so.
+        error: Option<KernelError>,
         /// From the start of the work on it.
         wall: Duration,
     },
+}
+
+/// Why the lab could not run all tests on a kernel.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KernelError {
+    /// The user interrupted the run.
+    #[error("interrupted")]
+    Interrupted,
+    /// An error with its causes, for a person.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// A reader of events. Called from many threads.

@@ -66,9 +66,8 @@ pub struct Run {
     /// A kernel, or several, as for vm-test; may be repeated. The first of vm-test's own without it
     #[arg(short, long = "kernel", value_name = "SPEC", value_parser = values::kernels)]
     kernels: Vec<Selector>,
-    /// What loads it: aya, libbpf, or for packages eunomia or ecli. Without it eunomia for a package, libbpf for an
-    /// object
-    #[arg(short, long, value_name = "NAME")]
+    /// Load the program with this loader [default: eunomia for a package, libbpf for an object]
+    #[arg(short, long, value_name = "NAME", value_parser = values::loader())]
     loader: Option<LoaderKind>,
     #[command(flatten)]
     ecli: EcliOptions,
@@ -231,7 +230,7 @@ impl Observer for Answers {
                 answers.entry(spec).or_default().failure = Some(message.unwrap_or_default());
             }
             Event::KernelEnded { spec, error: Some(error), .. } => {
-                answers.entry(spec).or_default().failure = Some(error);
+                answers.entry(spec).or_default().failure = Some(error.to_string());
             }
             _ => {}
         }

@@ -1,8 +1,8 @@
 //! The messages that host and agent exchange over one byte stream, and how they are framed.
 //!
-//! A frame is a 32-bit little-endian length, followed by that many bytes of JSON. One request, [`Request::Load`], may be
-//! followed by raw bytes: the payload, an uncompressed tar archive. The guest is not trusted: neither side reads a frame
-//! longer than [`MAX_FRAME`].
+//! A frame is a 32-bit little-endian length, followed by that many bytes of JSON. Raw bytes may follow [`Request::Load`]:
+//! the payload, an uncompressed tar archive. The guest is not trusted: neither side reads a frame longer than
+//! [`MAX_FRAME`].
 
 use std::io::{self, Read, Write};
 
@@ -32,7 +32,7 @@ pub const MAX_KERNEL_WARNING_BYTES: usize = 16 << 10;
 /// some time after their last reference is dropped.
 pub const SETTLE_MS: u64 = 3000;
 
-/// Modification time of every file in a payload, in seconds since the epoch: tests created or changed the files that are newer.
+/// Modification time of every file in a payload, in seconds since the epoch: newer files were created or changed by tests.
 pub const PAYLOAD_MTIME: u64 = 1;
 
 /// Directory of a payload whose files the agent links to the same paths below `/`, unless a file exists there: dynamic
@@ -42,7 +42,7 @@ pub const ROOT_DIRECTORY: &str = "root";
 /// Environment variable with the directory into which the payload was unpacked.
 pub const PAYLOAD_VARIABLE: &str = "HOOKLAB_PAYLOAD";
 
-/// Number of random bytes for a restored machine: the size of the kernel's ChaCha20 key (Linux, `drivers/char/random.c`).
+/// Number of random bytes for a restored machine: the kernel's ChaCha20 key size (Linux, `drivers/char/random.c`).
 pub const ENTROPY_BYTES: usize = 32;
 
 /// A message from the host to the agent.
@@ -162,8 +162,8 @@ pub enum Report {
         /// Its name.
         test: String,
     },
-    /// The running test's process has ended, and the agent found apparent leaks: it waits at most [`SETTLE_MS`] for them to
-    /// disappear, and removes those that it can, before it sends [`Report::Ended`].
+    /// The running test's process has ended, and the agent found apparent leaks. It waits at most [`SETTLE_MS`] for them
+    /// to disappear, and removes those that it can, before it sends [`Report::Ended`].
     Settling,
     /// A test ended.
     Ended {
@@ -201,8 +201,8 @@ pub struct SideEffects {
     pub leaks: Vec<String>,
     /// Warnings, oopses and new taint flags of the kernel during the test; at most [`MAX_KERNEL_WARNING_BYTES`] bytes.
     pub kernel_warnings: String,
-    /// The agent could not restore the kernel's previous state: the machine needs replacing. No further test runs on it,
-    /// and nothing follows [`Report::Ended`].
+    /// The machine needs replacing: the kernel issued warnings, or the agent could not remove all leaks or not free enough
+    /// memory. No further test runs on it, and nothing follows [`Report::Ended`].
     pub dirty: bool,
 }
 
@@ -218,24 +218,35 @@ pub enum Exit {
     TimedOut,
 }
 
-/// Why a frame could not be read or written.
+/// An error from reading or writing a frame.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The stream ended or failed.
-    #[error("the other side is gone: {0}")]
+    #[error("the connection between host and agent failed")]
     Stream(#[from] io::Error),
-    /// The length is beyond [`MAX_FRAME`].
-    #[error("a frame of {0} bytes is longer than the {MAX_FRAME} allowed")]
+    /// The frame is longer than [`MAX_FRAME`].
+    #[error("a frame of {0} bytes exceeds the limit of {MAX_FRAME} bytes")]
     TooLong(usize),
-    /// The bytes are no message of this protocol.
-    #[error("a frame is no message of this protocol: {0}")]
+    /// The content is not a message of this protocol.
+    #[error("a frame does not contain a message of this protocol")]
     Malformed(#[from] serde_json::Error),
+}
+
+/// The message of an error, followed by those of its causes.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }
 
 /// Writes `message` as one frame.
 ///
 /// # Errors
-/// If the stream fails or the message is longer than [`MAX_FRAME`].
+/// The stream fails, or the message is longer than [`MAX_FRAME`].
 pub fn send<T: Serialize>(to: &mut impl Write, message: &T) -> Result<(), Error> {
     let mut frame = vec![0; 4];
     serde_json::to_writer(&mut frame, message)?;
@@ -247,10 +258,10 @@ pub fn send<T: Serialize>(to: &mut impl Write, message: &T) -> Result<(), Error>
     Ok(())
 }
 
-/// Reads one frame; waits until it is there.
+/// Reads one frame; waits for all of it.
 ///
 /// # Errors
-/// If the stream ends or fails, the frame is longer than [`MAX_FRAME`], or it holds something else.
+/// The stream ends or fails, or the frame is longer than [`MAX_FRAME`] or does not contain a `T`.
 pub fn receive<T: DeserializeOwned>(from: &mut impl Read) -> Result<T, Error> {
     let mut prefix = [0; 4];
     from.read_exact(&mut prefix)?;
@@ -258,7 +269,7 @@ pub fn receive<T: DeserializeOwned>(from: &mut impl Read) -> Result<T, Error> {
     if length > MAX_FRAME {
         return Err(Error::TooLong(length));
     }
-    // Grown as bytes arrive, so that a length alone cannot make the host set memory aside.
+    // Grown as bytes arrive: a length alone must not make the host allocate memory.
     let mut body = Vec::new();
     from.take(length as u64).read_to_end(&mut body)?;
     if body.len() < length {
@@ -272,7 +283,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_survives_the_way() {
+    fn a_message_is_received_as_sent() {
         let message = Report::Ended {
             test: "filter::one".into(),
             exit: Exit::Signal(9),
@@ -290,16 +301,24 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_nothing_follows_is_an_end_and_an_absurd_one_is_refused() {
-        let mut short: &[u8] = &[200, 0, 0, 0, b'{'];
-        assert!(matches!(receive::<Report>(&mut short), Err(Error::Stream(_))));
-        let mut absurd: &[u8] = &[255, 255, 255, 255, b'{'];
-        assert!(matches!(receive::<Report>(&mut absurd), Err(Error::TooLong(_))));
+    fn a_truncated_frame_is_a_stream_error_and_an_excessive_length_is_rejected() {
+        let mut truncated: &[u8] = &[200, 0, 0, 0, b'{'];
+        assert!(matches!(receive::<Report>(&mut truncated), Err(Error::Stream(_))));
+        let mut excessive: &[u8] = &[255, 255, 255, 255, b'{'];
+        assert!(matches!(receive::<Report>(&mut excessive), Err(Error::TooLong(_))));
     }
 
     #[test]
-    fn bytes_that_are_no_message_are_told_apart_from_a_lost_stream() {
+    fn malformed_content_is_distinguished_from_a_stream_error() {
         let mut junk: &[u8] = &[3, 0, 0, 0, b'x', b'y', b'z'];
         assert!(matches!(receive::<Report>(&mut junk), Err(Error::Malformed(_))));
+    }
+
+    #[test]
+    fn a_cause_is_told_once_after_the_error() {
+        let error = receive::<Report>(&mut [3, 0, 0, 0, b'x', b'y', b'z'].as_slice()).unwrap_err();
+        let message = "a frame does not contain a message of this protocol";
+        assert_eq!(error.to_string(), message);
+        assert_eq!(with_causes(&error), format!("{message}: expected value at line 1 column 1"));
     }
 }

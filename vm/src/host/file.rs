@@ -20,7 +20,7 @@ pub struct FileError {
 
 impl FileError {
     /// Makes the error of an operation, for `map_err`.
-    pub fn of(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub fn of(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self { action, path, source }
     }
