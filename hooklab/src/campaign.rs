@@ -161,6 +161,7 @@ impl RunOptions {
             env: work.env.iter().cloned().chain([work.payload.environment()]).collect(),
             collect: work.collect.clone(),
             check: !self.no_checks,
+            stream: false,
             retries: self.retries.into(),
             timeout: Duration::from_secs(self.timeout),
             boot_timeout: Duration::from_secs(self.boot_timeout),

@@ -104,6 +104,17 @@ pub enum Error {
         flag: String,
     },
 
+    /// The flag is for loaders that attach what we choose, where we choose.
+    #[error(
+        "failed to use --{flag}: {loader} decides by itself what it loads and where it attaches it; leave the flag out"
+    )]
+    ForeignFlag {
+        /// The flag, without its dashes.
+        flag: &'static str,
+        /// The loader.
+        loader: LoaderKind,
+    },
+
     /// A package names a variable that its object does not have.
     #[error(
         "failed to set `{name}`: the object in `{}` has no such global; create the package again",
@@ -222,6 +233,7 @@ impl Error {
     /// The exit code for this error, as listed in [`EXIT_CODES`].
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::ForeignFlag { .. } => 2,
             Self::Unreadable { .. } => 3,
             Self::NotEbpf { .. } => 4,
             Self::NoProgram { .. } => 5,

@@ -1,4 +1,4 @@
-//! Loads eBPF objects with one of several loaders and attaches their tracepoint programs.
+//! Loads eBPF objects with one of several loaders and attaches their programs.
 //!
 //! Each loader is a file under `loaders/` and an implementation of [`Loader`]. The common
 //! work happens before any loader runs: [`Object`] reads the file, unpacks a [`Package`], and finds the programs, their
@@ -28,7 +28,7 @@ use std::process::ExitCode;
 
 pub use attach_point::AttachPoint;
 pub use error::Error;
-pub use loader::{AttachedProgram, Attachment, Job, Loader, Setting};
+pub use loader::{Assignment, AttachedProgram, Attachment, Job, Loader, Place, Setting};
 pub use object::{Global, Object, Program};
 pub use package::Package;
 

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 
 use hooklab_types::loader::LoaderKind;
 
@@ -33,6 +34,26 @@ pub struct Setting {
     pub name: String,
     /// The flag, for messages, such as `--pid_filter`.
     pub flag: String,
+}
+
+/// A global and the value that the user gives it, both as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// The variable.
+    pub name: String,
+    /// Its value, in the notation of `--set`.
+    pub value: String,
+}
+
+/// Where programs go whose sections do not say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The network interface of XDP and TC programs.
+    pub interface: String,
+    /// The cgroup of cgroup programs; the root of cgroup2 if `None`.
+    pub cgroup: Option<PathBuf>,
+    /// The file of uprobes whose section names none.
+    pub path: Option<PathBuf>,
 }
 
 /// The input of a loader.

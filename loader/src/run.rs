@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use hooklab_types::loader::{Attached, Event, Program};
+use hooklab_types::loader::{Attached, Line, Program};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -13,7 +13,10 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::cost;
 use crate::trace::TracePipe;
-use crate::{AttachedProgram, Attachment, Error, Global, Job, Loader, Object, Setting, output, preflight};
+use crate::{
+    Assignment, AttachedProgram, Attachment, Error, Global, Job, Loader, Object, Place, Setting, output,
+    preflight,
+};
 
 /// The variable that `--pid-filter` sets.
 const FILTER: &str = "pid_filter";
@@ -29,8 +32,20 @@ pub struct Options<'a> {
     pub object: &'a Path,
     /// The only process whose calls the program prints.
     pub pid_filter: Option<NonZeroU32>,
+    /// The globals to set.
+    pub set: Vec<Assignment>,
     /// Whether to print the programs' own lines.
     pub trace: bool,
+    /// The struct as which records are decoded.
+    pub event: Option<&'a str>,
+    /// Whether to print maps at the end.
+    pub maps: bool,
+    /// Whether to print all lines as JSON.
+    pub json: bool,
+    /// Whether a program that cannot be attached is an error while others can.
+    pub strict: bool,
+    /// Where programs go whose sections do not say it.
+    pub place: Place,
 }
 
 /// Attaches all programs of the object and detaches them when standard input ends or a signal arrives.
@@ -55,12 +70,12 @@ pub fn run(options: &Options<'_>) -> Result<(), Error> {
     let mut attachment = options.loader.attach(&job)?;
     let programs = attachment.programs().iter();
     let line = Attached {
-        event: Event::Attached,
         loader: options.loader.kind(),
         object: options.object.to_string_lossy().into_owned(),
         programs: programs.map(live).collect(),
+        not_attached: Vec::new(),
     };
-    let followed = announce(&line).and_then(|()| follow(&signals, trace.as_mut(), attachment.as_mut()));
+    let followed = announce(line).and_then(|()| follow(&signals, trace.as_mut(), attachment.as_mut()));
     attachment.detach()?;
     followed?;
     print_trace(trace.as_mut())
@@ -104,8 +119,8 @@ fn block_signals() -> Result<SignalFd, Error> {
     fd.map_err(|error| Error::System { what: "block signals", source: error.into() })
 }
 
-fn announce(line: &Attached) -> Result<(), Error> {
-    let mut text = serde_json::to_vec(line)
+fn announce(line: Attached) -> Result<(), Error> {
+    let mut text = serde_json::to_vec(&Line::Attached(line))
         .map_err(|error| Error::System { what: "describe the attached programs", source: error.into() })?;
     text.push(b'\n');
     print(&text)

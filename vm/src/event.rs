@@ -77,6 +77,15 @@ pub enum Event {
         /// Earlier attempts, if there are; the outcome, duration and message above are the last one's.
         earlier: Vec<Attempt>,
     },
+    /// A running test printed something, and [`Campaign::stream`](crate::runner::Campaign::stream) asks for it.
+    Output {
+        /// The kernel, as the user named it.
+        spec: String,
+        /// The test.
+        test: TestId,
+        /// What it printed since the last such event: not to be trusted, and without regard to lines.
+        text: String,
+    },
     /// A test created or changed a file in the collected directory.
     File {
         /// The kernel, as the user named it.

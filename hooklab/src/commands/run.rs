@@ -115,6 +115,7 @@ impl Run {
             machines: guests::at_once(),
             isolation: Isolation::Shared,
             check: false,
+            stream: false,
             retries: 0,
             saved: Some(&saved),
             fail_fast: false,

@@ -1,6 +1,6 @@
 //! What tests loaded into the kernel, as their helper notes it in files that come back from the guest.
 
-use hooklab_types::loader::{Attached, Program};
+use hooklab_types::loader::{Attached, Line, Program};
 use hooklab_types::report::Load;
 
 /// Where tests put these files, below the directory that is collected (`tests/guest/support/loads.rs`).
@@ -16,7 +16,10 @@ pub fn read(path: &str, content: &str) -> Vec<Load> {
     if !path.starts_with(DIRECTORY) {
         return Vec::new();
     }
-    let lines = content.lines().filter_map(|line| serde_json::from_str::<Attached>(line).ok());
+    let lines = content.lines().filter_map(|line| match serde_json::from_str(line) {
+        Ok(Line::Attached(attached)) => Some(attached),
+        _ => None,
+    });
     let lines = lines.filter(|line| is_name(&line.object));
     let loads = lines.flat_map(|Attached { loader, object, programs, .. }| {
         let programs = programs.into_iter().filter(|program| is_name(&program.name)).take(PROGRAMS);

@@ -66,6 +66,8 @@ pub struct Campaign<'a> {
     pub collect: Option<String>,
     /// Whether to check for side effects after each test.
     pub check: bool,
+    /// Whether to report the output of tests while they run, as [`Event::Output`].
+    pub stream: bool,
     /// Time limit for a test.
     pub timeout: Duration,
     /// Time limit for a guest's agent to report ready.

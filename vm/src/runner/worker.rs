@@ -126,6 +126,7 @@ impl<'a> Worker<'a> {
             env: campaign.env.clone(),
             collect: campaign.collect.clone(),
             check: campaign.check,
+            stream: campaign.stream,
         }
     }
 
@@ -172,14 +173,11 @@ impl<'a> Worker<'a> {
                         return Ok(false);
                     }
                 }
-                Ok(Report::File { path, content })
+                Ok(report @ (Report::File { .. } | Report::Output { .. }))
                     if let Some((test, _)) = &running
-                        && self.run.campaign.collect.is_some() =>
+                        && self.wants(&report) =>
                 {
-                    if self.kernel.quota.allows(path.len() + content.len()) {
-                        let test = test.clone();
-                        self.run.observer.notify(Event::File { spec: spec(), test, path, content });
-                    }
+                    self.pass_on(test.clone(), report);
                 }
                 Ok(Report::Done) if running.is_none() && self.batch.is_empty() => return Ok(true),
                 Ok(other) => {
@@ -188,6 +186,30 @@ impl<'a> Worker<'a> {
                 }
                 Err(error) => return Err(self.blame(running.as_ref(), error)),
             }
+        }
+    }
+
+    /// Whether the campaign asks for such reports of a running test.
+    fn wants(&self, report: &Report) -> bool {
+        match report {
+            Report::File { .. } => self.run.campaign.collect.is_some(),
+            Report::Output { .. } => self.run.campaign.stream,
+            _ => false,
+        }
+    }
+
+    /// Passes on what a test produced, within the quota.
+    fn pass_on(&self, test: TestId, report: Report) {
+        let spec = self.kernel.job.spec.clone();
+        let (bytes, event) = match report {
+            Report::File { path, content } => {
+                (path.len() + content.len(), Event::File { spec, test, path, content })
+            }
+            Report::Output { text } => (text.len(), Event::Output { spec, test, text }),
+            _ => return,
+        };
+        if self.kernel.quota.allows(bytes) {
+            self.run.observer.notify(event);
         }
     }
 

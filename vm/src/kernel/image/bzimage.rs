@@ -15,6 +15,27 @@ const MAGIC: (usize, &[u8]) = (0x202, b"HdrS");
 /// `kernel_version`: where the version string is, less 0x200; 0 if there is none.
 const KERNEL_VERSION: usize = 0x20E;
 
+/// `setup_sects`: sectors of the setup code, after the boot sector; 0 means 4.
+const SETUP_SECTORS: usize = 0x1F1;
+
+/// `payload_offset` and `payload_length`: the compressed kernel, relative to the end of the setup code.
+const PAYLOAD: [usize; 2] = [0x248, 0x24C];
+
+/// The compressed kernel in an image; none if the header does not say where it is.
+pub(super) fn payload(image: &[u8]) -> Option<&[u8]> {
+    let number = |at: usize| {
+        let bytes = image.get(at..at + 4)?;
+        usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
+    };
+    release(image.get(..usize::try_from(HEAD).ok()?.min(image.len()))?).ok()?;
+    let sectors = match *image.get(SETUP_SECTORS)? {
+        0 => 4,
+        sectors => usize::from(sectors),
+    };
+    let begin = number(PAYLOAD[0])?.checked_add((sectors + 1) * 512)?;
+    image.get(begin..begin.checked_add(number(PAYLOAD[1])?)?).filter(|payload| !payload.is_empty())
+}
+
 /// What `uname -r` will print, from the beginning of an image; none if the image does not say.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! The parts of a kernel: the image, its config, its modules.
 
+mod btf;
 mod bzimage;
 mod config;
 mod error;
@@ -9,6 +10,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+pub use btf::{BtfError, btf};
 pub(super) use config::{all_modules, needed_modules};
 pub use error::{Error, FormatError, ModuleError};
 pub(super) use module::{Module, in_load_order, name_of, read};
