@@ -11,12 +11,12 @@ use sha2::{Digest, Sha256};
 
 use super::{TestEnv, root, target};
 
-/// Tools that were installed in the user's cache. Whatever else it has, other than kernels, concerns the tests: saved machines,
-/// what was found out about the host, apt's state.
+/// Tools that set-up installed in the user's cache. Apart from these and its kernels, the tests use nothing of it: neither saved
+/// machines, nor what was found out about the host, nor apt's state.
 const TOOLS: &[&str] = &["bpf-linker", "rust-src", "virtiofsd", "virtme-ng"];
 
-/// The cache of the tests, below the target directory. It has the user's tools, and those of his kernels that the lock names; others
-/// are fetched. It stays where it is from one run to the next, since a saved machine is known by the path of its image, too.
+/// The cache of the tests, below the target directory. It has the user's tools, and those of the user's kernels that the lock names;
+/// others are fetched. It stays where it is from one run to the next, since a saved machine is known by the path of its image, too.
 pub(crate) fn test_cache() -> &'static Path {
     static CACHE: LazyLock<PathBuf> = LazyLock::new(|| {
         let cache = target().join("hooklab/test-cache");
