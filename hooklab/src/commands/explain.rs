@@ -11,6 +11,7 @@ use hooklab_types::report::Report;
 use hooklab_vm::TestId;
 use hooklab_vm::host::write_whole;
 use hooklab_vm::payload::{self, Payload};
+use hooklab_vm::qemu::console::printable;
 use hooklab_vm::runner::EnvVar;
 
 use crate::campaign::{RunOptions, Work};
@@ -167,7 +168,8 @@ fn test(unit: &Unit) -> TestId {
 fn list(objects: &[Object]) {
     for object in objects {
         for program in &object.programs {
-            out!("{} {} {}", object.name, program.name, program.section);
+            let words = [&object.name, &program.name, &program.section].map(|word| printable(word));
+            out!("{}", words.join(" "));
         }
     }
 }
@@ -194,7 +196,7 @@ fn conclude(report: &Report, before: Option<&Report>) -> Exit {
     let Some(before) = before else { return exit };
     let worse = expect::worse(before, report);
     for line in &worse {
-        out!("worse on {}", hooklab_vm::qemu::console::printable(line));
+        out!("worse on {}", printable(line));
     }
     if worse.is_empty() && exit != Exit::Lab {
         out!("nothing got worse");

@@ -60,9 +60,9 @@ pub fn fill(
     let mut answers = answers.0.into_inner().unwrap_or_default();
     for kernel in &mut report.kernels {
         for (place, (object, unit)) in units.iter().enumerate() {
-            let Some(cell) =
-                kernel.tests.iter_mut().find(|cell| cell.name == unit.test && cell.loader.is_none())
-            else {
+            let is_its = |cell: &&mut Cell| cell.name == unit.test && cell.loader.is_none();
+            let Some(cell) = kernel.tests.iter_mut().find(is_its) else {
+                kernel.error.get_or_insert_with(|| printable(&format!("{}: it was not tried", unit.test)));
                 continue;
             };
             let test = TestId { binary: binary.to_owned(), name: unit.test.clone() };

@@ -138,3 +138,7 @@ fn has_instructions(section: &object::Section<'_, '_>) -> bool {
     let SectionFlags::Elf { sh_flags, .. } = section.flags() else { return false };
     sh_flags & u64::from(elf::SHF_EXECINSTR) != 0
 }
+
+#[cfg(test)]
+#[path = "object_tests.rs"]
+mod tests;

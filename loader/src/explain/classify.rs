@@ -54,6 +54,8 @@ pub(super) struct Failure<'a> {
     pub(super) short_log: &'a str,
     /// The same with the instructions, in which libbpf has explained what it could; empty if there is none.
     pub(super) whole_log: &'a str,
+    /// The line of the source of the last instruction in it, if the object says.
+    pub(super) source: Option<&'a str>,
     /// The program; none if it is about the whole object.
     pub(super) subject: Option<&'a Subject>,
     pub(super) support: Support,
@@ -61,9 +63,13 @@ pub(super) struct Failure<'a> {
 
 /// Finds the cause.
 pub(super) fn classify(failure: &Failure<'_>) -> Cause {
-    // Of a log that is too long an old kernel gives the beginning: then the complaint is in the short one alone.
-    let whole = log::parse(failure.whole_log);
-    let complaint = whole.text.clone().or_else(|| log::parse(failure.short_log).text);
+    let mut whole = log::parse(failure.whole_log);
+    let complaint = log::parse(failure.short_log).text.or_else(|| whole.text.clone());
+    if !is_complete(failure.whole_log, complaint.as_deref()) {
+        (whole.source, whole.instruction) = (None, None);
+    } else if let Some(source) = failure.source {
+        whole.source = Some(source.to_owned());
+    }
     let (class, text) = of_object(failure)
         .or_else(|| complaint.as_deref().and_then(|complaint| of_log(failure, complaint)))
         .or_else(|| of_map(failure))
@@ -80,6 +86,19 @@ pub(super) fn classify(failure: &Failure<'_>) -> Cause {
     }
 }
 
+/// Whether there is more to learn of a log with the instructions than that the program takes too long to verify.
+pub(super) fn wants_instructions(complaint: Option<&str>) -> bool {
+    complaint.is_some_and(|complaint| !complaint.contains("program is too large"))
+}
+
+/// Whether a log has its end: of one that is too long, old kernels give the beginning.
+pub(super) fn is_complete(whole: &str, complaint: Option<&str>) -> bool {
+    // libbpf writes its own explanations in place of complaints about functions that it made up.
+    let explained = ["failed to resolve CO-RE relocation ", "' is referenced but wasn't "];
+    complaint.is_none_or(|complaint| whole.contains(complaint))
+        || explained.iter().any(|words| whole.contains(words))
+}
+
 /// What is said of a loaded LSM program that the kernel does not call.
 pub(super) fn inactive_lsm() -> Cause {
     let text = "the kernel never calls it, since `bpf` is not among its active LSMs (lsm=...,bpf)".to_owned();
@@ -88,7 +107,8 @@ pub(super) fn inactive_lsm() -> Cause {
 
 /// The map that could not be created.
 pub(super) fn failed_map(messages: &str) -> Option<&str> {
-    warnings(messages).find(|warning| warning.contains("': failed to create")).and_then(quoted)
+    let is_it = |warning: &&str| warning.starts_with("map '") && warning.contains("': failed to create");
+    warnings(messages).find(is_it).and_then(quoted)
 }
 
 /// What libbpf finds out before the kernel sees the program.
@@ -105,7 +125,7 @@ fn of_object(failure: &Failure<'_>) -> Option<(CauseClass, String)> {
         }
     }
     if let Some(warning) = found("failed to relocate:") {
-        return Some((CauseClass::CoreRelocation, warning.to_owned()));
+        return Some((CauseClass::CoreRelocation, without_program(warning).to_owned()));
     }
     let without_btf = [
         "failed to find valid kernel BTF",
@@ -210,7 +230,7 @@ fn of_target(failure: &Failure<'_>) -> Option<(CauseClass, String)> {
         format!("what `{section}` names is not there")
     };
     match found {
-        Some(warning) => Some((CauseClass::AttachTarget, warning.to_owned())),
+        Some(warning) => Some((CauseClass::AttachTarget, without_program(warning).to_owned())),
         None => bare().then(|| (CauseClass::AttachTarget, target())),
     }
 }
@@ -253,7 +273,7 @@ const ENOTSUPP: i32 = 524;
 
 /// libbpf's first warning, which is nearest to the cause; or the error number.
 fn in_its_own_words(failure: &Failure<'_>) -> String {
-    let first = warnings(failure.messages).next().map(str::to_owned);
+    let first = warnings(failure.messages).next().map(|warning| without_program(warning).to_owned());
     first.unwrap_or_else(|| match failure.errno {
         0 => "libbpf does not say why".to_owned(),
         errno => std::io::Error::from_raw_os_error(errno).to_string(),
@@ -264,6 +284,12 @@ fn in_its_own_words(failure: &Failure<'_>) -> String {
 fn warnings(messages: &str) -> impl Iterator<Item = &str> {
     let lines = messages.lines().map(|line| line.strip_prefix("libbpf: ").unwrap_or(line));
     lines.filter(|line| !line.trim().is_empty())
+}
+
+/// Without the name of the program, which stands beside it.
+fn without_program(warning: &str) -> &str {
+    let rest = warning.strip_prefix("prog '").and_then(|rest| rest.split_once("': "));
+    rest.map_or(warning, |(_, rest)| rest)
 }
 
 /// The first word in quotation marks.
@@ -285,3 +311,7 @@ fn line(text: &str) -> String {
     let text = text.trim();
     text[..text.floor_char_boundary(LONGEST)].to_owned()
 }
+
+#[cfg(test)]
+#[path = "classify_tests.rs"]
+mod tests;

@@ -18,7 +18,7 @@ use libbpf_rs::{AsRawLibbpf as _, MapCore as _, Object, ObjectBuilder, OpenObjec
 use nix::errno::Errno;
 
 use super::classify::{self, Failure, Step, Subject};
-use super::{Findings, kernel, probe, statistics};
+use super::{Findings, kernel, lines, log, probe, statistics};
 use crate::loaders::libbpf_messages as messages;
 
 /// Levels of the verifier's log, from the kernel's `include/linux/bpf_verifier.h`: all instructions; statistics alone.
@@ -88,6 +88,8 @@ struct Refused {
     errno: i32,
     messages: String,
     logs: Vec<Vec<u8>>,
+    /// The line of the source that the last instruction in the log of the one program is from.
+    source: Option<String>,
 }
 
 impl Source<'_> {
@@ -104,6 +106,7 @@ impl Source<'_> {
                 errno: io::Error::last_os_error().raw_os_error().unwrap_or(0),
                 messages,
                 logs: Vec::new(),
+                source: None,
             }
         })
     }
@@ -162,12 +165,28 @@ impl Source<'_> {
         // SAFETY: the object is open, and stays ours.
         let status = unsafe { libbpf_sys::bpf_object__load(object.as_libbpf_object().as_ptr()) };
         if status != 0 {
+            let last =
+                only.and_then(|place| Some((place, log::last_instruction(&until_nul(logs.get(place)?))?)));
+            let source =
+                last.and_then(|(place, instruction)| lines::of_instruction(&object, place, instruction));
             drop(object);
-            return Err(Refused { errno: -status, messages: messages::take(), logs });
+            return Err(Refused { errno: -status, messages: messages::take(), logs, source });
         }
         // SAFETY: it is loaded, and nobody else has the pointer.
         let object = unsafe { Object::from_ptr(object.take_ptr()) };
         Ok(Loaded { object, logs, end: kernel::now() })
+    }
+
+    /// The line of the source that an instruction of a program is from.
+    fn line(&self, place: usize, instruction: u32) -> Option<String> {
+        let mut object = self.open().ok()?;
+        for (other, mut program) in object.progs_mut().enumerate() {
+            program.set_autoload(other == place);
+        }
+        // libbpf puts the program together, and forgets its lines when the kernel refuses it.
+        // SAFETY: the object is open, and stays ours.
+        let status = unsafe { libbpf_sys::bpf_object__prepare(object.as_libbpf_object().as_ptr()) };
+        (status == 0).then(|| lines::of_instruction(&object, place, instruction)).flatten()
     }
 
     /// Loads one program alone; if that fails, once more for its log.
@@ -179,7 +198,12 @@ impl Source<'_> {
         map_kinds: &[(String, u32)],
         details: &mut ObjectDetails,
     ) -> ProgramAnswer {
-        let mut refused = match self.load(Some(place), LOG_STATISTICS, SHORT_LOG) {
+        let refused = match self.load(Some(place), LOG_STATISTICS, SHORT_LOG) {
+            // Too little room for a log makes the kernel refuse what it would take: without one it is true to itself.
+            Err(refused) if refused.errno == Errno::ENOSPC as i32 => self.load(Some(place), 0, LONG_LOG),
+            other => other,
+        };
+        let mut refused = match refused {
             Ok(loaded) => {
                 details.maps = loaded.maps();
                 return loaded.answer(place, subject, attach);
@@ -187,18 +211,22 @@ impl Source<'_> {
             Err(refused) => refused,
         };
         let mut whole = String::new();
-        if !refused.log(place).is_empty() {
-            match self.load(Some(place), LOG_INSTRUCTIONS | LOG_STATISTICS, LONG_LOG) {
-                // With more room for its log it goes: then that was what it lacked.
-                Ok(loaded) => return loaded.answer(place, subject, attach),
-                Err(again) => {
-                    whole = again.log(place);
-                    refused.messages = again.messages;
-                }
-            }
+        let complaint = log::parse(&refused.log(place)).text;
+        if classify::wants_instructions(complaint.as_deref())
+            && let Err(again) = self.load(Some(place), LOG_INSTRUCTIONS | LOG_STATISTICS, LONG_LOG)
+        {
+            whole = again.log(place);
+            refused.messages = again.messages;
+            let instruction = log::last_instruction(&whole);
+            refused.source = instruction.and_then(|instruction| self.line(place, instruction));
         }
         let cause = refused.cause(Step::Load, Some((subject, place, &whole)), map_kinds);
-        let log = if whole.is_empty() { refused.log(place) } else { whole };
+        let short = refused.log(place);
+        let log = match whole.is_empty() || classify::is_complete(&whole, complaint.as_deref()) {
+            true if !whole.is_empty() => whole,
+            true => short,
+            false => format!("{whole}\n[the kernel gave no more of it]\n{short}"),
+        };
         let explained = Explained {
             section: subject.section.clone(),
             kind: subject.kind_name.clone(),
@@ -230,6 +258,7 @@ impl Refused {
             messages: &self.messages,
             short_log: &short,
             whole_log: whole.unwrap_or_default(),
+            source: self.source.as_deref(),
             subject,
             support,
         })
@@ -331,6 +360,7 @@ fn try_attach(program: &ProgramMut<'_>, subject: &Subject) -> Option<Result<(), 
         messages: &messages,
         short_log: "",
         whole_log: "",
+        source: None,
         subject: Some(subject),
         support: probe::Support::default(),
     })))

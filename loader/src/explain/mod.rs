@@ -10,6 +10,7 @@ mod globals;
 mod helpers;
 mod kernel;
 mod libbpf;
+mod lines;
 mod log;
 mod probe;
 mod statistics;
