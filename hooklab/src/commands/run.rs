@@ -108,6 +108,7 @@ impl Run {
         let campaign = Campaign {
             payload: &payload.archive,
             tests: vec![TestId { binary: BINARY.into(), name: demo::TEST.into() }],
+            needs: BTreeMap::new(),
             env: self.environment(&name, &payload)?,
             collect: Some(demo::DIRECTORY.into()),
             timeout: LIMIT,
