@@ -13,6 +13,7 @@ pub mod cli;
 mod cost;
 pub mod demo;
 pub mod error;
+pub mod explain;
 mod loader;
 pub mod loaders;
 mod object;

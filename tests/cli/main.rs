@@ -9,6 +9,8 @@ mod confinement;
 mod copied;
 #[cfg(feature = "lab")]
 mod faults;
+#[cfg(feature = "lab")]
+mod feature_page;
 #[cfg_attr(
     not(feature = "lab"),
     expect(dead_code, unused_imports, unused_macros, reason = "the tests that need something boot guests")
@@ -17,8 +19,6 @@ mod gate;
 #[cfg(feature = "lab")]
 mod harness;
 mod kernels;
-#[cfg(feature = "lab")]
-mod knowledge;
 #[cfg(feature = "lab")]
 mod leaks;
 #[path = "../needs.rs"]

@@ -16,11 +16,11 @@ fn help_of_vm_test_has_examples() {
 }
 
 #[rstest]
-#[case::nonsense(&["vm-test", "-k", "nonsense!"], "'nonsense!'")]
+#[case::no_spec(&["vm-test", "-k", "no-spec!"], "'no-spec!'")]
 #[case::all_and_one(&["vm-test", "--all", "-k", "6.12"], "cannot be used with")]
 #[case::no_jobs(&["vm-test", "--jobs", "0"], "0 is not in 1..=64")]
 #[case::no_time(&["vm-test", "--timeout", "0"], "0 is not in 1..")]
-#[case::accelerator(&["vm-test", "--accel", "xen"], "none of auto, kvm, tcg")]
+#[case::accelerator(&["vm-test", "--accel", "xen"], "there are auto, kvm, tcg")]
 #[case::both_ways(&["vm-test", "--yes", "--no-install"], "cannot be used with")]
 #[case::no_shard(&["vm-test", "--shard", "3/2"], "I from 1 to N")]
 #[case::empty_shard(&["vm-test", "-k", "6.12", "--shard", "2/2"], "shard 2/2 is empty")]

@@ -1,6 +1,7 @@
 //! Reporters: readers of the lab's one stream of events.
 
 pub mod collector;
+pub mod explain;
 pub mod features;
 pub mod json;
 pub mod junit;

@@ -20,8 +20,9 @@ use std::{env, fs};
 use hooklab_types::demo::{DIRECTORY, Filter, JOB_VARIABLE, Job, LoadOptions, Message, Shown, TEST};
 use hooklab_types::loader::{Attached, Line};
 
-use forward::{Forwarder, Sender, lines};
-use workload::Workload;
+use self::forward::{Forwarder, Sender, lines};
+use self::workload::Workload;
+use crate::explain;
 
 /// How long the program stays attached after the workload: some events come a moment after what causes them.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -31,6 +32,9 @@ const LONGEST_ERROR: u64 = 64 << 10;
 
 /// Runs the job in the environment and prints its result as libtest does; with a flag, does a part of the workload.
 pub fn main() -> ExitCode {
+    if explain::is_asked_for() {
+        return explain::main();
+    }
     let mut arguments = env::args_os().skip(1);
     // A part prints nothing on standard error: that would be a write().
     let part = match arguments.next().as_deref().and_then(|flag| flag.to_str()) {

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hooklab_protocol::{self as protocol, MAX_OUTPUT, Report, SETTLE_MS};
+use hooklab_protocol::{self as protocol, MAX_OUTPUT, Report, SETTLE_MS, with_causes};
 
-use super::error::{Error, chain};
+use super::error::Error;
 use super::pool::Up;
 use super::side_effects::with_side_effects;
 use super::{Isolation, Kernel, Run, quota, verdict};
@@ -222,7 +222,7 @@ impl<'a> Worker<'a> {
                 MachineError::Silent { .. } => Outcome::TimedOut,
                 _ => Outcome::Crashed,
             };
-            self.end(outcome, begin.elapsed(), Some(chain(&error)));
+            self.end(outcome, begin.elapsed(), Some(with_causes(&error)));
         }
         error
     }

@@ -1,7 +1,7 @@
 //! Tells kernel images from other files, by the header that the x86 boot protocol prescribes
 //! (`Documentation/arch/x86/boot.rst` in the kernel's source).
 
-use super::{ImageError, is_release};
+use super::{FormatError, is_release};
 
 /// Enough bytes to hold the boot sector, the setup header and the setup code with the version string.
 pub(super) const HEAD: u64 = 64 << 10;
@@ -40,14 +40,14 @@ pub(super) fn payload(image: &[u8]) -> Option<&[u8]> {
 ///
 /// # Errors
 /// It is no image that the x86 boot protocol covers.
-pub(super) fn release(head: &[u8]) -> Result<Option<String>, ImageError> {
+pub(super) fn release(head: &[u8]) -> Result<Option<String>, FormatError> {
     if head.starts_with(b"\x7fELF") {
-        return Err(ImageError::Elf { image: "bzImage" });
+        return Err(FormatError::Elf { image: "bzImage" });
     }
     let has =
         |(offset, bytes): (usize, &[u8])| head.get(offset..).is_some_and(|rest| rest.starts_with(bytes));
     if !has(BOOT_FLAG) || !has(MAGIC) {
-        return Err(ImageError::NoHeader { header: "x86 boot header" });
+        return Err(FormatError::NoHeader { header: "x86 boot header" });
     }
     Ok(version_string(head))
 }
@@ -99,7 +99,7 @@ pub(in crate::kernel) mod tests {
     fn other_files_are_no_kernels() {
         for content in [&b""[..], b"root:x:0:0:root:/root:/bin/bash\n", &[0; 0x1000]] {
             let message = release(content).unwrap_err().to_string();
-            assert!(message.contains("is no kernel (no x86 boot header)"), "{message}");
+            assert!(message.contains("it has no x86 boot header"), "{message}");
         }
         let mut half = image("6.12\0");
         half[0x1FE] = 0;
