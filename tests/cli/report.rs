@@ -53,6 +53,22 @@ fn markdown_is_a_table_and_a_block_for_each_failure() {
 }
 
 #[test]
+fn a_kernel_that_supports_no_test_has_passed_and_is_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let report = write(directory.path(), "a", "5.10", "passed");
+    let text = fs::read_to_string(&report).unwrap();
+    let mut value: Value = serde_json::from_str(&text).unwrap();
+    value["kernels"][0]["tests"][0]["outcome"] = "unsupported".into();
+    value["kernels"][0]["tests"][0]["message"] = "the kernel has no BTF".into();
+    fs::write(&report, value.to_string()).unwrap();
+    let other = write(directory.path(), "b", "6.1", "passed");
+    let stdout = TestEnv::empty().run(&["report", "merge", &report, &other]).exits_with(0).stdout;
+    let end = "\n1 passed, 0 failed, 1 unsupported\n\
+               5.10: 1 unsupported, and no other test was run: the kernel has no BTF\n";
+    assert!(stdout.ends_with(end), "{stdout}");
+}
+
+#[test]
 fn a_kernel_without_a_report_is_an_error_where_all_are_expected() {
     let directory = tempfile::tempdir().unwrap();
     let report = write(directory.path(), "a", "7.3", "passed");

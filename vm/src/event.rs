@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-pub use hooklab_types::kernel::{Features, Start};
+pub use hooklab_types::kernel::{Features, Need, Start};
 pub use hooklab_types::test::{Attempt, Outcome};
 
 use crate::TestId;
@@ -72,7 +72,7 @@ pub enum Event {
         outcome: Outcome,
         /// How long it ran.
         duration: Duration,
-        /// Why it did not pass, for a person; `None` where it passed.
+        /// Why it did not pass or was not run, for a person; `None` where it passed.
         message: Option<String>,
         /// Earlier attempts, if there are; the outcome, duration and message above are the last one's.
         earlier: Vec<Attempt>,

@@ -53,6 +53,7 @@
 //!     let campaign = Campaign {
 //!         payload: &payload.archive,
 //!         tests: tests.map(|test| TestId { binary: "mine".into(), name: test.name }).collect(),
+//!         needs: Default::default(),
 //!         env: vec![payload.environment()],
 //!         collect: None,
 //!         check: true,

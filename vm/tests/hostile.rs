@@ -3,6 +3,7 @@
 //! them from every guest.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -67,6 +68,7 @@ impl Guest {
         let campaign = Campaign {
             payload: &[0; 1024],
             tests: ["a", "b"].map(|name| TestId { binary: "guest".into(), name: name.into() }).to_vec(),
+            needs: BTreeMap::new(),
             env: Vec::new(),
             collect: collect.then(|| "workspace".into()),
             check: true,

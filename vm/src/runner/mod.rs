@@ -7,7 +7,7 @@ mod side_effects;
 mod verdict;
 mod worker;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ use self::pool::Pool;
 use self::quota::Quota;
 use self::worker::Worker;
 use crate::TestId;
-use crate::event::{Event, KernelError, Observer};
+use crate::event::{Event, Features, KernelError, Need, Observer, Outcome};
 use crate::machine::{Cancellation, Machine, MachineError, Plan};
 use crate::qemu::accelerator::Probe;
 use crate::saved::Store;
@@ -60,6 +60,9 @@ pub struct Campaign<'a> {
     pub payload: &'a [u8],
     /// The tests, those of a binary one after the other.
     pub tests: Vec<TestId>,
+    /// What some of them need of a kernel. One whose needs a kernel does not meet is not run there:
+    /// [`Outcome::Unsupported`].
+    pub needs: BTreeMap<TestId, Vec<Need>>,
     /// Environment variables of the tests.
     pub env: Vec<EnvVar>,
     /// A directory in the payload from which the agent sends new and changed files.
@@ -151,6 +154,8 @@ struct Kernel<'a> {
 struct Work {
     /// The tests that no machine has taken.
     left: VecDeque<TestId>,
+    /// What the kernel can do, as its first machine reported before it ran any test: no test has a say in it.
+    features: Option<Features>,
     /// When the first machine began.
     begun: Option<Instant>,
     /// Machines so far.
@@ -196,7 +201,7 @@ impl<'a> Run<'a> {
 impl<'a> Kernel<'a> {
     fn new(job: Job<'a>, campaign: &Campaign<'_>) -> Self {
         let left = campaign.tests.iter().cloned().collect();
-        let work = Work { left, begun: None, numbered: 0, active: 0, error: None };
+        let work = Work { left, features: None, begun: None, numbered: 0, active: 0, error: None };
         Self {
             machines: Pool::new(job.spec.clone(), job.plan),
             job,
@@ -250,6 +255,36 @@ impl<'a> Kernel<'a> {
         let same = work.left.iter().take_while(|test| Some(&test.binary) == first.as_ref()).count();
         let size = size.min(same);
         work.left.drain(..size).collect()
+    }
+
+    /// Takes the tests that cannot run on this kernel out of those that are left and out of a machine's `batch`, and
+    /// reports them. `found` are the features that the machine reported.
+    fn sift(&self, run: &Run<'_>, found: Features, batch: &mut VecDeque<TestId>) {
+        let needs = &run.campaign.needs;
+        let mut work = self.work();
+        let features = *work.features.get_or_insert(found);
+        let missing = |test: &TestId| needs.get(test)?.iter().find_map(|&need| features.lacks(need));
+        let mut unsupported = Vec::new();
+        for tests in [batch, &mut work.left] {
+            tests.retain(|test| match missing(test) {
+                None => true,
+                Some(reason) => {
+                    unsupported.push((test.clone(), reason));
+                    false
+                }
+            });
+        }
+        drop(work);
+        for (test, reason) in unsupported {
+            run.observer.notify(Event::TestEnded {
+                spec: self.job.spec.clone(),
+                test,
+                outcome: Outcome::Unsupported,
+                duration: Duration::ZERO,
+                message: Some(reason.to_owned()),
+                earlier: Vec::new(),
+            });
+        }
     }
 
     /// Ends a machine's work, early with an error. The last machine reports the end of the kernel.

@@ -107,14 +107,17 @@ impl<'a> Worker<'a> {
         let Up { mut machine, release, features, start, boot } = up;
         let spec = self.kernel.job.spec.clone();
         self.run.observer.notify(Event::KernelUp { spec, release, features, start, boot });
-        loop {
+        self.kernel.sift(self.run, features, &mut self.batch);
+        // Of those that it took, none may be left to run.
+        while self.take() {
             machine.run(self.request())?;
             let fit = self.follow(&mut machine)?;
             // The machine is killed, whatever it still does.
-            if !fit || self.run.campaign.isolation == Isolation::Single || !self.take() {
-                return Ok(());
+            if !fit || self.run.campaign.isolation == Isolation::Single {
+                break;
             }
         }
+        Ok(())
     }
 
     fn request(&self) -> protocol::Run {

@@ -5,6 +5,7 @@ mod options;
 mod printer;
 mod program;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -182,6 +183,7 @@ fn run(
     let campaign = Campaign {
         payload: &payload.archive,
         tests: vec![TestId { binary: BINARY.into(), name: demo::TEST.into() }],
+        needs: BTreeMap::new(),
         env: vec![
             EnvVar::text(demo::JOB_VARIABLE, serde_json::to_string(job)?),
             payload.environment(),
