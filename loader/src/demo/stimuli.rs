@@ -190,7 +190,7 @@ fn udp() -> io::Result<()> {
     let receiver = UdpSocket::bind("127.0.0.1:0")?;
     let sender = UdpSocket::bind("127.0.0.1:0")?;
     receiver.set_read_timeout(Some(Duration::from_secs(1)))?;
-    sender.send_to(b"hello", receiver.local_addr()?)?;
+    sender.send_to(b"x", receiver.local_addr()?)?;
     receiver.recv_from(&mut [0; 16])?;
     Ok(())
 }
@@ -203,12 +203,12 @@ fn unix(place: &Path) -> io::Result<()> {
     drop((client.try_clone()?, server));
     fs::remove_file(&path)?;
     let (one, other) = UnixDatagram::pair()?;
-    let message = b"hello";
+    let message = b"x";
     // SAFETY: the descriptor is open, and the message lives as long as the call. std's own would call write(2).
     unsafe { libc::send(one.as_raw_fd(), message.as_ptr().cast(), message.len(), 0) };
     other.recv(&mut [0; 16])?;
     let (mut reader, mut writer) = io::pipe()?;
-    io::Write::write_vectored(&mut writer, &[IoSlice::new(b"hello")])?;
+    io::Write::write_vectored(&mut writer, &[IoSlice::new(b"x")])?;
     io::Read::read_vectored(&mut reader, &mut [IoSliceMut::new(&mut [0; 16])])?;
     Ok(())
 }
