@@ -190,6 +190,13 @@ fn compile(
     Ok(child.wait().context("failed to run clang")?.success())
 }
 
+/// The header of the same name beside a source, if there is one: it has the structs that the program sends.
+pub fn header_beside(source: &Path) -> Option<PathBuf> {
+    let file = source.file_name()?.to_str()?;
+    let header = source.with_file_name(format!("{}.h", file.split('.').next()?));
+    header.is_file().then_some(header)
+}
+
 /// The names of the structs that a header defines, found as `ecc` finds them: by `struct NAME {`.
 fn exported_structs(header: &Path) -> Result<Vec<String>> {
     let text = fs::read_to_string(header).with_context(|| format!("failed to read {}", header.display()))?;

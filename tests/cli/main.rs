@@ -31,6 +31,8 @@ mod report;
 #[cfg(feature = "lab")]
 mod retries;
 #[cfg(feature = "lab")]
+mod run;
+#[cfg(feature = "lab")]
 mod saved;
 mod support;
 mod tutorial;

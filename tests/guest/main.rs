@@ -15,6 +15,8 @@ mod errors;
 #[cfg(feature = "guest")]
 mod filter;
 #[cfg(feature = "guest")]
+mod kinds;
+#[cfg(feature = "guest")]
 mod lifecycle;
 #[cfg(feature = "guest")]
 mod pairs;
