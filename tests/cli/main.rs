@@ -6,6 +6,8 @@
 #[cfg(feature = "lab")]
 mod confinement;
 #[cfg(feature = "lab")]
+mod explain;
+#[cfg(feature = "lab")]
 mod faults;
 #[cfg_attr(
     not(feature = "lab"),

@@ -250,7 +250,10 @@ fn of_program_type(failure: &Failure<'_>) -> Option<(CauseClass, String)> {
         || failure.errno == ENOTSUPP;
     let unseen = failure.short_log.is_empty() && failure.whole_log.is_empty();
     // Nothing was complained about: the kernel has not looked at the instructions.
-    (refused && unseen && failure.step != Step::Open).then(|| {
+    // Attaching can be invalid for many reasons, but the kinds that attach to many places at once came late.
+    let is_late = [".multi", ".session"].iter().any(|kind| subject.section.contains(kind));
+    let is_it = failure.step == Step::Load || failure.step == Step::Attach && is_late;
+    (refused && unseen && is_it).then(|| {
         let text = format!("the kernel does not have the attach type of `{}` ({kind})", subject.section);
         (CauseClass::ProgramType, text)
     })
