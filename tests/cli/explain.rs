@@ -52,9 +52,9 @@ fn causes(report: &Value, program: &str) -> Vec<String> {
 
 #[test]
 fn each_cause_is_told_by_its_class_and_none_hides_another() {
-    let scratch = tempfile::tempdir().unwrap();
-    let json = scratch.path().join("out.json").display().to_string();
-    let object = compile("causes", &["-g"], scratch.path());
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("out.json").display().to_string();
+    let object = compile("causes", &["-g"], directory.path());
     let stdout = explain(&["--json", &json, &object], 1).stdout;
     insta::assert_snapshot!(stdout);
     let report = read(&json);
@@ -76,9 +76,9 @@ fn each_cause_is_told_by_its_class_and_none_hides_another() {
 
 #[test]
 fn what_cannot_be_attached_is_told_where_that_is_asked_for() {
-    let scratch = tempfile::tempdir().unwrap();
-    let json = scratch.path().join("out.json").display().to_string();
-    let object = compile("causes", &["-g"], scratch.path());
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("out.json").display().to_string();
+    let object = compile("causes", &["-g"], directory.path());
     explain(&["--attach", "--json", &json, &object], 1);
     let report = read(&json);
     let found = [
@@ -95,8 +95,8 @@ fn what_cannot_be_attached_is_told_where_that_is_asked_for() {
 
 #[test]
 fn what_stands_in_the_way_of_a_whole_object_is_told_for_each_program() {
-    let scratch = tempfile::tempdir().unwrap();
-    let directory = scratch.path();
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path();
     let json = directory.join("out.json").display().to_string();
     let objects =
         ["kfunc", "map-type", "out-of-memory", "too-large"].map(|name| compile(name, &["-g"], directory));
@@ -117,9 +117,9 @@ fn compile_without_btf(directory: &Path) -> String {
 
 #[test]
 fn a_program_that_the_verifier_does_not_follow_to_its_end_is_too_large() {
-    let scratch = tempfile::tempdir().unwrap();
-    let json = scratch.path().join("out.json").display().to_string();
-    let object = compile("loops", &["-g"], scratch.path());
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("out.json").display().to_string();
+    let object = compile("loops", &["-g"], directory.path());
     // Under TCG a million instructions take the verifier some seconds.
     explain(&["--timeout", "300", "--json", &json, &object], 1);
     let expected = "refused: too-large: BPF program is too large. Processed 1000001 insn";
@@ -128,9 +128,9 @@ fn a_program_that_the_verifier_does_not_follow_to_its_end_is_too_large() {
 
 #[test]
 fn only_what_got_worse_fails_where_a_report_is_expected() {
-    let scratch = tempfile::tempdir().unwrap();
-    let kept = scratch.path().join("kept.json").display().to_string();
-    let object = compile("map-type", &["-g"], scratch.path());
+    let directory = tempfile::tempdir().unwrap();
+    let kept = directory.path().join("kept.json").display().to_string();
+    let object = compile("map-type", &["-g"], directory.path());
     explain(&["--json", &kept, &object], 1);
     // As it was: it does not load on 5.10, which was so before.
     let same = explain(&["--expect", &kept, &object], 0).stdout;
@@ -144,15 +144,16 @@ fn only_what_got_worse_fails_where_a_report_is_expected() {
         "{worse}"
     );
     // What is in no report must load.
-    let other = compile("kfunc", &["-g"], scratch.path());
+    let other = compile("kfunc", &["-g"], directory.path());
     let worse = explain(&["--expect", &kept, &other], 1).stdout;
     assert_eq!(worse.matches("(libbpf) is new, and not loaded\n").count(), 4, "{worse}");
 }
 
 #[test]
 fn the_lab_s_own_program_loads_on_both_with_the_same_number_of_instructions() {
-    let scratch: TempDir = tempfile::tempdir().unwrap();
-    let [json, markdown] = ["out.json", "out.md"].map(|name| scratch.path().join(name).display().to_string());
+    let directory: TempDir = tempfile::tempdir().unwrap();
+    let [json, markdown] =
+        ["out.json", "out.md"].map(|name| directory.path().join(name).display().to_string());
     let object = built("minimal");
     let stdout = explain(&["--attach", "-v", "--json", &json, "--markdown", &markdown, &object], 0).stdout;
     assert!(stdout.contains("1 of 1 program loads on all 2 kernels"), "{stdout}");

@@ -25,7 +25,7 @@ use crate::loaders::libbpf_messages as messages;
 const LOG_INSTRUCTIONS: u32 = 1;
 const LOG_STATISTICS: u32 = 4;
 
-/// Room for statistics and complaints, and for a whole log. Kernels before 5.1 take no more than 16 MiB.
+/// Room for statistics and errors, and for a whole log. Kernels before 5.1 take no more than 16 MiB.
 const SHORT_LOG: usize = 64 << 10;
 const LONG_LOG: usize = 8 << 20;
 
@@ -211,8 +211,8 @@ impl Source<'_> {
             Err(refused) => refused,
         };
         let mut whole = String::new();
-        let complaint = log::parse(&refused.log(place)).text;
-        if classify::wants_instructions(complaint.as_deref())
+        let error = log::parse(&refused.log(place)).text;
+        if classify::wants_instructions(error.as_deref())
             && let Err(again) = self.load(Some(place), LOG_INSTRUCTIONS | LOG_STATISTICS, LONG_LOG)
         {
             whole = again.log(place);
@@ -222,7 +222,7 @@ impl Source<'_> {
         }
         let cause = refused.cause(Step::Load, Some((subject, place, &whole)), map_kinds);
         let short = refused.log(place);
-        let log = match whole.is_empty() || classify::is_complete(&whole, complaint.as_deref()) {
+        let log = match whole.is_empty() || classify::is_complete(&whole, error.as_deref()) {
             true if !whole.is_empty() => whole,
             true => short,
             false => format!("{whole}\n[the kernel gave no more of it]\n{short}"),
