@@ -110,10 +110,20 @@ pub(super) fn failed_map(messages: &str) -> Option<&str> {
     warnings(messages).find(is_it).and_then(quoted)
 }
 
+/// Whether a failure is about what libbpf makes or looks up for the whole object, whichever of its programs is to be loaded:
+/// its maps and what it declares as `__ksym`.
+pub(super) fn is_of_object(messages: &str) -> bool {
+    let found = |pattern: &&str| warnings(messages).any(|warning| warning.contains(*pattern));
+    failed_map(messages).is_some() || KSYMS.iter().any(found)
+}
+
+/// What libbpf says of kernel functions and variables that it does not find.
+const KSYMS: [&str; 3] = ["(func ksym)", "(var ksym)", "(strong): not resolved"];
+
 /// What libbpf finds out before the kernel sees the program.
 fn of_object(failure: &Failure<'_>) -> Option<(CauseClass, String)> {
     let found = |pattern: &str| warnings(failure.messages).find(|warning| warning.contains(pattern));
-    for pattern in ["(func ksym)", "(var ksym)", "(strong): not resolved"] {
+    for pattern in KSYMS {
         if let Some(warning) = found(pattern) {
             let name = quoted(warning).unwrap_or("?");
             let text = match warning.contains("incompatible") {
@@ -132,6 +142,7 @@ fn of_object(failure: &Failure<'_>) -> Option<(CauseClass, String)> {
         "BTF is required, but is missing or corrupted",
         "vmlinux BTF is not found",
         "BTF is mandatory, can't proceed",
+        "failed to find BTF for extern",
     ];
     without_btf.into_iter().find_map(found).map(|warning| (CauseClass::NoBtf, warning.to_owned()))
 }
@@ -217,16 +228,29 @@ fn of_target(failure: &Failure<'_>) -> Option<(CauseClass, String)> {
         "failed to find a unique match for",
         "perf event: -ENOENT",
         "failed to attach to raw tracepoint",
+        "missing ':function[+offset]' specification",
+        "invalid format of section definition",
+        "invalid section",
+        "struct_ops init_kern",
     ];
     let found = |pattern: &str| warnings(failure.messages).find(|warning| warning.contains(pattern));
     let found = patterns.into_iter().find_map(found);
     // A probe's pattern that matches nothing is told by the error number alone.
+    // So is, by EINVAL, a section such as `tp/unused` that names half of a place.
     let bare = || {
-        failure.step == Step::Attach && matches!(Errno::from_raw(failure.errno), Errno::ENOENT | Errno::ESRCH)
+        failure.step == Step::Attach
+            && match Errno::from_raw(failure.errno) {
+                Errno::ENOENT | Errno::ESRCH => true,
+                Errno::EINVAL => failure.messages.is_empty(),
+                _ => false,
+            }
     };
     let target = || {
         let section = failure.subject.map(|subject| subject.section.as_str()).unwrap_or_default();
-        format!("what `{section}` names is not there")
+        match Errno::from_raw(failure.errno) {
+            Errno::EINVAL => format!("`{section}` does not name what to attach to"),
+            _ => format!("what `{section}` names is not there"),
+        }
     };
     match found {
         Some(warning) => Some((CauseClass::AttachTarget, without_program(warning).to_owned())),
