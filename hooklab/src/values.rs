@@ -33,7 +33,8 @@ pub fn pid(text: &str) -> Result<Filter, String> {
     match text.parse::<i32>() {
         Ok(pid) if pid > 0 => Ok(Filter::Pid(pid)),
         _ if text == "writer" => Ok(Filter::Writer),
-        _ => Err("it is neither a PID nor \"writer\"".into()),
+        _ if text == "command" => Ok(Filter::Command),
+        _ => Err("it is no PID and neither \"writer\" nor \"command\"".into()),
     }
 }
 

@@ -13,6 +13,8 @@ mod cost;
 pub mod demo;
 pub mod error;
 mod events;
+pub mod explain;
+pub mod globals;
 pub mod hook;
 mod loader;
 pub mod loaders;

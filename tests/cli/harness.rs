@@ -1,4 +1,4 @@
-//! The harness of these tests finds what it is to find.
+//! Checks of the harness itself: it finds leftovers, and waits for no event that cannot come.
 
 use std::fs;
 use std::process::Command;
@@ -14,15 +14,15 @@ fn shell(env: &TestEnv, script: &str) -> Command {
 }
 
 #[test]
-#[should_panic(expected = "processes left behind: [\n    \"sleep 3600 \"")]
-fn a_process_that_is_left_behind_is_named() {
+#[should_panic(expected = "leftover processes: [\n    \"sleep 3600 \"")]
+fn a_leftover_process_is_named() {
     let env = TestEnv::empty();
     env.run_command(&mut shell(&env, "sleep 3600 >/dev/null 2>&1 &"));
 }
 
 #[test]
 #[should_panic(expected = "tmp/left\"")]
-fn a_file_that_is_left_behind_is_named() {
+fn a_leftover_file_is_named() {
     let env = TestEnv::empty();
     env.run_command(&mut shell(&env, "echo >$TMPDIR/left"));
 }

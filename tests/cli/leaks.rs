@@ -1,4 +1,4 @@
-//! What tests leave behind in a guest's kernel is found, named, and taken away.
+//! What tests leave behind in a guest's kernel is found, named, and removed.
 
 use regex::Regex;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::support::{TestEnv, misbehaving};
 
 /// Leaks that nothing in the guest can undo, so that the rest needs a fresh machine: an attached program, a mount
-/// taken away, a network interface, a soft lock-up, a taint flag.
+/// removed, a network interface, a soft lock-up, a taint flag.
 const FOR_GOOD: u64 = 5;
 
 #[test]

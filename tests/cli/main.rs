@@ -8,7 +8,11 @@ mod confinement;
 #[cfg(feature = "lab")]
 mod copied;
 #[cfg(feature = "lab")]
+mod explain;
+#[cfg(feature = "lab")]
 mod faults;
+#[cfg(feature = "lab")]
+mod feature_page;
 #[cfg_attr(
     not(feature = "lab"),
     expect(dead_code, unused_imports, unused_macros, reason = "the tests that need something boot guests")
@@ -17,8 +21,6 @@ mod gate;
 #[cfg(feature = "lab")]
 mod harness;
 mod kernels;
-#[cfg(feature = "lab")]
-mod knowledge;
 #[cfg(feature = "lab")]
 mod leaks;
 #[path = "../needs.rs"]
@@ -30,6 +32,8 @@ mod real;
 mod report;
 #[cfg(feature = "lab")]
 mod retries;
+#[cfg(feature = "lab")]
+mod run;
 #[cfg(feature = "lab")]
 mod saved;
 mod support;

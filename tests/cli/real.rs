@@ -68,7 +68,7 @@ fn a_kernel_that_never_comes_up_is_an_error_of_the_lab_within_its_time_limit() {
 }
 
 #[test]
-fn tests_that_misbehave_take_down_themselves_alone() {
+fn a_misbehaving_test_ends_no_other() {
     let env = TestEnv::shared();
     let binary = misbehaving();
     // One machine after the other, so that all share a log.
@@ -79,6 +79,11 @@ fn tests_that_misbehave_take_down_themselves_alone() {
     // The console of the machine that died outlives the one that came after it.
     let log = fs::read_to_string(target().join("hooklab/logs/6.12.log")).unwrap();
     assert!(log.contains("Kernel panic"), "{log}");
+
+    let reason = "note: test did not panic as expected";
+    let told =
+        ran.tests().iter().any(|test| test["message"].as_str().is_some_and(|text| text.starts_with(reason)));
+    assert!(told, "{:?}", ran.tests());
 
     insta::assert_snapshot!(ran.outcomes().join("\n"));
     // Within its limit, and the agent's word or the guest's silence.

@@ -12,7 +12,7 @@ use crate::support::{ONE, Ran, TestEnv};
 
 /// An environment with saved machines of its own, of which there are none yet.
 fn without_machines() -> TestEnv {
-    let env = TestEnv::without(&["machines"]);
+    let env = TestEnv::with_own_cache(&["kernels", "accelerator.json"]);
     env.directory("cache/machines");
     env
 }

@@ -18,6 +18,8 @@ mod filter;
 #[expect(dead_code, reason = "a part of it is for xtask")]
 mod hooks;
 #[cfg(feature = "guest")]
+mod kinds;
+#[cfg(feature = "guest")]
 mod lifecycle;
 #[cfg(feature = "guest")]
 mod pairs;

@@ -124,7 +124,8 @@ pub struct Record {
     /// The type that the record was decoded as, such as `event`; `None` if none fits.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub type_name: Option<String>,
-    /// The value as libbpf prints it, such as `{.pid = (int)7,.comm = (char[16])"cat"}`, or hexadecimal digits if no type fits.
+    /// The value as libbpf prints it, such as `{.pid = (int)7,.comm = (char[16])"cat"}`, or hexadecimal digits if no type
+    /// fits.
     pub value: String,
     /// The size of the record in bytes.
     pub bytes: u64,
@@ -227,6 +228,12 @@ pub struct Program {
 pub struct Cost {
     /// Instructions that the verifier processed, on all paths; told since 5.16.
     pub verified_instructions: Option<u32>,
+    /// The most states that the verifier kept at a time; known to `explain` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_states: Option<u32>,
+    /// Bytes of stack of the program and its subprograms; known to `explain` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack_depth: Option<u32>,
     /// Bytes of machine code; none where the program is interpreted.
     pub jited_bytes: Option<u32>,
 }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::explain::{Explained, ObjectDetails};
 use crate::kernel::{Accelerator, Features, Start};
 use crate::loader::{Cost, LoaderKind};
 use crate::test::{Attempt, Outcome};
@@ -139,13 +140,16 @@ pub struct Cell {
     /// Programs that it loaded, as far as it reports them.
     #[serde(default)]
     pub loads: Vec<Load>,
+    /// By `explain`: what is known of the object beside its programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<ObjectDetails>,
     /// With `--retries`: its earlier runs, which did not pass; absent if it ran once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Attempt>,
 }
 
 /// A program that a test loaded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Load {
     /// What loaded it.
@@ -157,6 +161,9 @@ pub struct Load {
     /// What it cost.
     #[serde(flatten)]
     pub cost: Cost,
+    /// By `explain`: how it went.
+    #[serde(flatten)]
+    pub explained: Option<Explained>,
 }
 
 /// The `index`-th of `of` parts of the kernels, counted from 1; written `I/N`.

@@ -57,6 +57,7 @@
 //!         env: vec![payload.environment()],
 //!         collect: None,
 //!         check: true,
+//!         stream: false,
 //!         timeout: Duration::from_secs(30),
 //!         boot_timeout: Duration::from_secs(60),
 //!         retries: 0,

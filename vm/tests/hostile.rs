@@ -72,6 +72,7 @@ impl Guest {
             env: Vec::new(),
             collect: collect.then(|| "workspace".into()),
             check: true,
+            stream: false,
             retries: 0,
             timeout: limit,
             boot_timeout: BOOT_LIMIT,

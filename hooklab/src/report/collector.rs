@@ -72,7 +72,8 @@ impl Collector {
     fn cell(&self, test: &TestId, outcome: Outcome, duration: Duration, message: Option<String>) -> Cell {
         let Name { binary, base, loader, program } = self.naming.read(test);
         let (seconds, loads, earlier) = (round(duration), Vec::new(), Vec::new());
-        Cell { binary, name: base, loader, program, outcome, seconds, message, loads, earlier }
+        let object = None;
+        Cell { binary, name: base, loader, program, outcome, seconds, message, loads, object, earlier }
     }
 
     fn with(&self, spec: &str, change: impl FnOnce(&mut Kernel)) {

@@ -90,6 +90,7 @@ mod tests {
             seconds: 0.0,
             message: Some("no BTF".into()),
             loads: Vec::new(),
+            object: None,
             earlier: Vec::new(),
         };
         let mut suite = TestSuite::new("5.10");

@@ -28,6 +28,7 @@ pub fn read(path: &str, content: &str) -> Vec<Load> {
             object: object.clone(),
             program: name,
             cost,
+            explained: None,
         })
     });
     loads.collect()

@@ -201,6 +201,7 @@ mod tests {
             seconds: 0.0,
             message: (outcome == Outcome::Unsupported).then(|| "no BTF".into()),
             loads: Vec::new(),
+            object: None,
             earlier: Vec::new(),
         };
         let tests = outcomes.iter().map(cell).collect();

@@ -8,8 +8,8 @@ use std::mem;
 use std::os::fd::AsRawFd as _;
 use std::ptr::{self, NonNull};
 
-use libbpf_rs::btf::types::Struct;
-use libbpf_rs::btf::{Btf, HasSize as _, TypeId};
+use libbpf_rs::btf::types::{Struct, Var};
+use libbpf_rs::btf::{Btf, BtfKind, BtfType, HasSize as _, TypeId};
 use libbpf_rs::{AsRawLibbpf as _, libbpf_sys};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use object::{Object as _, ObjectSection as _};
@@ -46,6 +46,11 @@ impl Types {
         Self::of(parse(elf.section_by_name(".BTF")?.data().ok()?)?)
     }
 
+    /// Reads the types of a program's variables; `None` if the object has no debugging information.
+    pub(crate) fn of_variables(object: &[u8]) -> Option<Self> {
+        Self::of(parse(&super::dwarf::to_btf(object)?)?)
+    }
+
     /// Uses these types.
     pub(crate) fn of(btf: Btf<'static>) -> Option<Self> {
         let text = NonNull::from(Box::leak(Box::new(Vec::new())));
@@ -76,6 +81,13 @@ impl Types {
         self.btf.type_by_kind::<Struct<'_>>().filter_map(named)
     }
 
+    /// The type of a variable, without modifiers and other names for it; `None` if there is no such variable.
+    pub(crate) fn variable(&self, name: &str) -> Option<BtfType<'_>> {
+        let mut variables = self.btf.type_by_kind::<Var<'_>>();
+        let variable = variables.find(|variable| variable.name().is_some_and(|of| of == name))?;
+        resolve(variable.next_type()?)
+    }
+
     /// A value of that type as text on one line; `None` if there are too few bytes for one, or the type is damaged.
     pub(crate) fn describe(&mut self, type_id: TypeId, bytes: &[u8]) -> Option<String> {
         let options = libbpf_sys::btf_dump_type_data_opts {
@@ -100,6 +112,19 @@ impl Types {
         let text = mem::take(unsafe { self.text.as_mut() });
         (result >= 0).then(|| tidy(&text))
     }
+}
+
+/// Follows modifiers and typedefs; `None` if they go in a circle.
+pub(crate) fn resolve(mut of: BtfType<'_>) -> Option<BtfType<'_>> {
+    /// More than any program has.
+    const DEEPEST: usize = 64;
+    for _ in 0..DEEPEST {
+        if !(of.is_mod() || of.kind() == BtfKind::Typedef) {
+            return Some(of);
+        }
+        of = of.next_type()?;
+    }
+    None
 }
 
 impl Drop for Types {

@@ -33,14 +33,14 @@ fn a_read_only_cache_that_has_all_serves_as_any_other() {
 #[test]
 fn a_read_only_cache_that_lacks_something_is_an_error_or_a_warning() {
     let mounts = needs!(Mounts);
-    let env = TestEnv::without(&["kernels"]);
+    let env = TestEnv::with_own_cache(&["accelerator.json"]);
     let test = env.vm_test_command(&["-k", "6.12", ONE[0]]);
     let ran = &env.run_after(mounts, &[&read_only(&env.path("cache"))], &test)[0];
     assert_eq!(ran.code, Some(3), "{}", ran.stderr);
     let why = "Read-only file system (os error 30); set HOOKLAB_CACHE to another directory";
     assert!(ran.stderr.contains("error: failed to create") && ran.stderr.contains(why), "{}", ran.stderr);
 
-    let env = TestEnv::without(&["machines", "composed"]);
+    let env = TestEnv::with_own_cache(&["kernels", "accelerator.json"]);
     let test = env.vm_test_command(&["-k", "6.12", ONE[0], ONE[1]]);
     let ran = &env.run_after(mounts, &[&read_only(&env.path("cache"))], &test)[0];
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
@@ -108,7 +108,7 @@ fn a_file_system_without_hard_links_is_as_good_as_any() {
     let refuses = "#include <errno.h>\n\
                    int link(const char *from, const char *to) { errno = EPERM; return -1; }\n\
                    int linkat(int a, const char *from, int b, const char *to, int flags) { errno = EPERM; return -1; }\n";
-    let env = TestEnv::without(&["kernels", "machines", "composed"]).with_library(refuses);
+    let env = TestEnv::with_own_cache(&["accelerator.json"]).with_library(refuses);
     let ran = env.vm_test(&["-k", "6.12", ONE[0], ONE[1]]);
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
     assert_eq!(ran.kernel()["start"], "boot");

@@ -41,7 +41,7 @@ const JUMPING: &str = r"
 
 #[test]
 fn a_clock_that_jumps_changes_neither_verdicts_nor_durations() {
-    let env = TestEnv::with_own_machines();
+    let env = TestEnv::with_own_cache(&["kernels"]);
     let machines = env.directory("cache/machines");
     let env = env.with_library(JUMPING);
     let binary = misbehaving();

@@ -23,7 +23,7 @@ fn fill(directory: &Path) -> String {
 #[test]
 fn a_kernel_that_finds_no_room_is_refused_until_there_is_some() {
     let mounts = needs!(Mounts);
-    let env = TestEnv::without(&["kernels"]);
+    let env = TestEnv::with_own_cache(&[]);
     let kernels = env.directory("cache/kernels");
     let room = |size| format!("mount -o remount,size={size} {}", kernels.display());
     let stages = [small(&kernels, "10m"), room("38m"), room("200m"), "true".into()];
@@ -44,7 +44,7 @@ fn a_kernel_that_finds_no_room_is_refused_until_there_is_some() {
 #[test]
 fn a_cache_without_room_costs_warnings_alone() {
     let mounts = needs!(Mounts);
-    let env = TestEnv::without(&["machines", "composed"]);
+    let env = TestEnv::with_own_cache(&["kernels", "accelerator.json"]);
     let cache = env.path("cache");
     let (disk, entries) = (small(&cache, "64k"), env.directory("entries"));
     let copy = format!(

@@ -7,7 +7,7 @@ use crate::support::{ONE, PROMPTLY, TestEnv, took_its_limit};
 
 /// With a QEMU that does this when it is to use KVM, and notes when it is called for a machine.
 fn with_kvm_that(_: Met, does: &str) -> TestEnv {
-    let env = TestEnv::with_own_machines();
+    let env = TestEnv::with_own_cache(&["kernels"]);
     let script = format!(
         r#"[[ "$*" == *--version* ]] || date +%s.%N >> {}
            [[ "$*" == *kvm* && "$*" != *--version* ]] && {does}
@@ -28,7 +28,7 @@ fn kvm_that_fails_at_once_is_found_out_once_and_done_without() {
     let env = with_kvm_that(kvm, "{ echo 'no such register' >&2; exit 1; }");
     let ran = env.vm_test(&["-k", "6.12", ONE[0], ONE[1]]);
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stderr.contains("KVM is not usable here (QEMU gives up with it)"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("KVM is not usable here (QEMU exits with it)"), "{}", ran.stderr);
     assert_eq!(ran.report["accelerator"], "tcg");
     // One that tries KVM, one that boots; then one that resumes.
     assert_eq!(calls(&env).len(), 2);

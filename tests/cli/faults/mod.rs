@@ -1,4 +1,4 @@
-//! Faults, each caused for real, in a guest or around it: what comes of them, and that nothing is left behind.
+//! Faults, each caused for real, in a guest or around it: what comes of them, and that nothing is left over.
 //! `cargo xtask test faults` runs these.
 
 mod cache;

@@ -53,9 +53,9 @@ fn mirror(answer: impl Fn(&str) -> Answer + Send + 'static) -> String {
     address
 }
 
-/// An environment with the tools of the tests' cache, but no kernels and no state of apt.
+/// An environment with a directory for kernels, which has none.
 fn environment() -> (TestEnv, PathBuf) {
-    let env = TestEnv::without(&["kernels", "apt"]);
+    let env = TestEnv::with_own_cache(&["accelerator.json"]);
     let kernels = env.directory("cache/kernels");
     (env, kernels)
 }

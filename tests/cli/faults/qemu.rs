@@ -50,7 +50,7 @@ fn a_machine_that_stops_answering_is_given_up_at_the_limit() {
 fn a_qemu_that_cannot_start_is_an_error_with_its_own_words() {
     let script =
         r#"[[ "$*" == *--version* ]] && qemu "$@"; echo "qemu: no room for this machine" >&2; exit 1"#;
-    let env = TestEnv::with_own_machines().with_qemu(script);
+    let env = TestEnv::with_own_cache(&["kernels"]).with_qemu(script);
     let ran = env.vm_test(&["-k", "6.12", "--accel", "tcg", ONE[0], ONE[1]]);
     assert_eq!(ran.code, Some(3), "{}", ran.stderr);
     assert!(ran.stdout.contains("no room for this machine"), "{}", ran.stdout);
@@ -59,7 +59,7 @@ fn a_qemu_that_cannot_start_is_an_error_with_its_own_words() {
 
 #[test]
 fn another_qemu_on_path_takes_the_place_of_the_one_before() {
-    let env = TestEnv::with_own_machines();
+    let env = TestEnv::with_own_cache(&["kernels"]);
     let words = ["-k", "6.12", "--accel", "tcg", ONE[0], ONE[1]];
     assert_eq!(env.vm_test(&words).code, Some(0));
     let used = env.path("used");
@@ -76,13 +76,13 @@ fn what_is_no_kernel_is_refused() {
     fs::write(&image, vec![0_u8; 1 << 20]).unwrap();
     let ran = env.vm_test(&["-k", image.to_str().unwrap(), ONE[0]]);
     assert_eq!(ran.code, Some(3), "{}", ran.stderr);
-    assert!(ran.stderr.contains("it is no kernel (no x86 boot header)"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("it has no x86 boot header"), "{}", ran.stderr);
     env.next_run_passes();
 }
 
 /// A QEMU that is given this initramfs in the place of ours.
 fn with_initramfs(content: &[u8]) -> TestEnv {
-    let env = TestEnv::with_own_machines();
+    let env = TestEnv::with_own_cache(&["kernels"]);
     let path = env.path("initramfs");
     fs::write(&path, content).unwrap();
     let script = format!(

@@ -38,7 +38,7 @@ fn a_signal_ends_a_run_and_leaves_nothing(
     #[values(Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGKILL)] signal: Signal,
 ) {
     let env = match stage {
-        Stage::Downloading => TestEnv::without(&["kernels", "machines"]),
+        Stage::Downloading => TestEnv::with_own_cache(&["accelerator.json"]),
         _ => TestEnv::shared(),
     };
     let binary = misbehaving();

@@ -11,30 +11,36 @@ use sha2::{Digest, Sha256};
 
 use super::{TestEnv, root, target};
 
-/// What the user's cache has, and this one does not take from it: kernels are linked one by one, and what was found out about
-/// the host, apt's state and saved machines are made anew.
-const OWN: &[&str] = &["kernels", "machines", "composed", "accelerator.json", "apt"];
+/// Tools that set-up installed in the user's cache. Apart from these and its kernels, the tests use nothing of it: neither saved
+/// machines, nor what was found out about the host, nor apt's state.
+const TOOLS: &[&str] = &["bpf-linker", "rust-src", "virtiofsd", "virtme-ng"];
 
-/// The cache of the tests, below the target directory. It has the user's tools, and those of his kernels that the lock names; others
-/// are fetched. It stays where it is from one run to the next, since a saved machine is known by the path of its image, too.
+/// The cache of the tests, below the target directory. It has the user's tools, and those of the user's kernels that the lock names;
+/// others are fetched. It stays where it is from one run to the next, since a saved machine is known by the path of its image, too.
 pub(crate) fn test_cache() -> &'static Path {
     static CACHE: LazyLock<PathBuf> = LazyLock::new(|| {
         let cache = target().join("hooklab/test-cache");
         fs::create_dir_all(cache.join("kernels")).unwrap();
-        for entry in fs::read_dir(users_cache()).into_iter().flatten().flatten() {
-            let linked = cache.join(entry.file_name());
-            if !OWN.iter().any(|name| entry.file_name() == *name) && !linked.exists() {
-                // One that leads nowhere is of a cache that the user had before.
-                let _ = fs::remove_file(&linked);
-                let _ = symlink(entry.path(), linked);
-            }
-        }
+        link(&users_cache(), TOOLS, &cache);
         for pin in &lock().kernel {
             copy_kernel(&pin.directory(&users_cache()), &pin.directory(&cache));
         }
         cache
     });
     &CACHE
+}
+
+/// Makes entries of a cache entries of another one, too.
+fn link(from: &Path, names: &[&str], to: &Path) {
+    for name in names.iter().filter(|name| from.join(name).exists()) {
+        let link = to.join(name);
+        if !link.exists() {
+            // One that leads nowhere is of a cache that the user had before.
+            let _ = fs::remove_file(&link);
+            // It fails if another process was faster.
+            let _ = symlink(from.join(name), link);
+        }
+    }
 }
 
 /// Copies a kernel unless it is there. Hard links do: what is in a cache is replaced, never changed.
@@ -68,22 +74,12 @@ fn users_cache() -> PathBuf {
 }
 
 impl TestEnv {
-    /// An environment with the tests' cache except for these entries.
-    pub(crate) fn without(left_out: &[&str]) -> Self {
+    /// An environment with a cache of its own. It has the tools of the tests' cache, and shares these entries with it.
+    pub(crate) fn with_own_cache(shared: &[&str]) -> Self {
         let env = Self::empty();
         let cache = env.directory("cache");
-        let env = env.with_cache(&cache);
-        for entry in fs::read_dir(test_cache()).unwrap().flatten() {
-            if !left_out.iter().any(|name| entry.file_name() == *name) {
-                symlink(entry.path(), cache.join(entry.file_name())).unwrap();
-            }
-        }
-        env
-    }
-
-    /// An environment with the kernels and tools of the tests' cache, but no machines, and nothing found out about the host.
-    pub(crate) fn with_own_machines() -> Self {
-        Self::without(&["machines", "composed", "accelerator.json"])
+        link(test_cache(), &[TOOLS, shared].concat(), &cache);
+        env.with_cache(&cache)
     }
 }
 

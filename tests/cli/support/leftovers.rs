@@ -6,26 +6,26 @@ use std::process::Command;
 
 use super::TestEnv;
 
-/// So many processes are started and awaited, one after the other, before one that still runs counts as left behind. Whatever
+/// So many processes are started and awaited, one after the other, before one that still runs counts as a leftover. Whatever
 /// is ending gets its share of the processor meanwhile, however busy that is: a quiet machine takes about a second.
 const TURNS: usize = 1000;
 
 impl TestEnv {
-    /// Checks that no process, no file and no mount is left behind.
+    /// Checks that a run left no process, no file and no mount.
     pub(crate) fn is_clean(&self) {
         let mut turns = 0..TURNS;
         while !self.command_lines().is_empty() && turns.next().is_some() {
             Command::new("true").status().unwrap();
         }
         let processes = self.command_lines();
-        assert!(processes.is_empty(), "processes left behind: {processes:#?}");
+        assert!(processes.is_empty(), "leftover processes: {processes:#?}");
         let entries = fs::read_dir(self.temporary()).unwrap().flatten();
         let files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-        assert!(files.is_empty(), "files left behind: {files:#?}");
+        assert!(files.is_empty(), "leftover files: {files:#?}");
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
         let directory = self.path("");
         let mut mounts = mounts.lines().filter(|mount| mount.contains(directory.to_str().unwrap()));
-        assert_eq!(mounts.next(), None, "a mount was left behind");
+        assert_eq!(mounts.next(), None, "a leftover mount");
     }
 
     /// The command lines of what runs in this environment.

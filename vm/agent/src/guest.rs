@@ -11,10 +11,10 @@ use nix::kmod::{ModuleInitFlags, finit_module};
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 
-use crate::Error;
+use crate::{Error, loopback};
 
 /// File system types, where they are mounted, and whether the guest is unusable without them.
-const MOUNTS: [(&str, &str, bool); 9] = [
+const MOUNTS: [(&str, &str, bool); 12] = [
     ("devtmpfs", "/dev", true),
     ("proc", "/proc", true),
     ("sysfs", "/sys", true),
@@ -24,6 +24,9 @@ const MOUNTS: [(&str, &str, bool); 9] = [
     ("debugfs", "/sys/kernel/debug", false),
     ("securityfs", "/sys/kernel/security", false),
     ("bpf", "/sys/fs/bpf", false),
+    ("cgroup2", "/sys/fs/cgroup", false),
+    ("devpts", "/dev/pts", false),
+    ("tmpfs", "/dev/shm", false),
 ];
 
 /// The modules of the initramfs; their file names sort in load order.
@@ -32,7 +35,7 @@ const MODULES: &str = "/modules";
 /// How long the port may take to appear after its drivers were loaded.
 const PORT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Mounts file systems, loads modules, and expedites RCU.
+/// Mounts file systems, loads modules, expedites RCU, and brings the loopback interface up.
 pub(crate) fn prepare() -> Result<(), Error> {
     for (kind, target, required) in MOUNTS {
         match make_mount(kind, target) {
@@ -47,6 +50,10 @@ pub(crate) fn prepare() -> Result<(), Error> {
     // (kernel documentation, RCU/checklist: "rcu_expedited").
     if let Err(error) = fs::write("/sys/kernel/rcu_expedited", "1") {
         eprintln!("hooklab-agent: failed to expedite RCU: {error}");
+    }
+    // Nothing else configures it; up, it has its addresses. A kernel without networking can still run tests.
+    if let Err(error) = loopback::bring_up() {
+        eprintln!("hooklab-agent: failed to bring the loopback interface up: {error}");
     }
     Ok(())
 }

@@ -11,12 +11,14 @@ mod features;
 mod free_memory;
 mod guest;
 mod libraries;
+mod loopback;
 mod output;
 mod process;
 mod restore;
 mod scope;
 mod session;
 mod shared_memory;
+mod stream;
 mod watch;
 
 use std::path::PathBuf;

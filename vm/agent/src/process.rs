@@ -20,6 +20,7 @@ use nix::unistd::Pid;
 use crate::Error;
 use crate::output::Output;
 use crate::scope::Scope;
+use crate::stream::Stream;
 
 /// How long the processes that a test leaves running may take to exit by themselves: some are about to.
 const GRACE: Duration = Duration::from_millis(500);
@@ -48,6 +49,61 @@ pub(crate) struct Ended {
     pub(crate) leaks: Vec<String>,
 }
 
+/// What is to be reported of a test before its end.
+pub(crate) enum Progress {
+    /// The agent waits for processes or other leaks.
+    Settling,
+    /// It printed this.
+    Output(String),
+}
+
+/// Reports progress to the host.
+pub(crate) type Reporter<'a> = &'a mut dyn FnMut(Progress) -> Result<(), Error>;
+
+/// A test's output, as it comes.
+struct Listener<'a> {
+    pipe: PipeReader,
+    output: Output,
+    /// None if the output is to be reported at the end alone.
+    stream: Option<Stream>,
+    report: Reporter<'a>,
+}
+
+impl Listener<'_> {
+    /// Reads all available output. Returns false at the end of the pipe.
+    fn drain(&mut self) -> Result<bool, Error> {
+        let mut chunk = [0; 64 << 10];
+        loop {
+            match self.pipe.read(&mut chunk) {
+                Ok(0) => return Ok(false),
+                Ok(length) => {
+                    self.output.push(&chunk[..length]);
+                    if let Some(stream) = &mut self.stream {
+                        stream.push(&chunk[..length]);
+                    }
+                    self.pass_on(false)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::system("read a test's output")(error)),
+            }
+        }
+    }
+
+    /// Reports what is due; with `all`, what there is.
+    fn pass_on(&mut self, all: bool) -> Result<(), Error> {
+        match self.stream.as_mut().and_then(|stream| stream.take(all)) {
+            Some(text) => (self.report)(Progress::Output(text)),
+            None => Ok(()),
+        }
+    }
+
+    /// How long until something is due.
+    fn next(&self) -> Option<Duration> {
+        self.stream.as_ref().and_then(Stream::wait)
+    }
+}
+
 /// Starts processes, and learns when they exit.
 pub(crate) struct Processes {
     children: SignalFd,
@@ -67,15 +123,16 @@ impl Processes {
         Ok(Self { children, scope })
     }
 
-    /// Runs `command` until it exits or reaches its time limit, and kills every process that it started. Calls `settling`
-    /// before it waits for processes that were left running.
+    /// Runs `command` until it exits or reaches its time limit, and kills every process that it started. Reports
+    /// [`Progress::Settling`] before it waits for processes that were left running, and with `stream` its output as it comes.
     pub(crate) fn run(
         &self,
         command: &mut Command,
         limit: Duration,
-        settling: &mut dyn FnMut() -> Result<(), Error>,
+        stream: bool,
+        report: Reporter<'_>,
     ) -> Result<Ended, Error> {
-        let (mut pipe, writer) = io::pipe().map_err(Error::system("create a pipe"))?;
+        let (pipe, writer) = io::pipe().map_err(Error::system("create a pipe"))?;
         fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
             .map_err(Error::system("make a pipe non-blocking"))?;
         let other = writer.try_clone().map_err(Error::system("duplicate a pipe's descriptor"))?;
@@ -92,13 +149,14 @@ impl Processes {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let pid = Pid::from_raw(child.id().cast_signed());
 
-        let mut output = Output::new(MAX_OUTPUT);
-        let in_time = self.wait(pid, Until::Exited, begin + limit, &mut pipe, &mut output)?.exit;
+        let (output, stream) = (Output::new(MAX_OUTPUT), stream.then(Stream::new));
+        let mut listener = Listener { pipe, output, stream, report };
+        let in_time = self.wait(pid, Until::Exited, begin + limit, &mut listener)?.exit;
         let duration = begin.elapsed();
         let mut leaks = Vec::new();
         if in_time.is_some() && !reap(pid).childless {
-            settling()?;
-            if !self.wait(pid, Until::Childless, Instant::now() + GRACE, &mut pipe, &mut output)?.childless {
+            (listener.report)(Progress::Settling)?;
+            if !self.wait(pid, Until::Childless, Instant::now() + GRACE, &mut listener)?.childless {
                 leaks = self.leaked();
             }
         }
@@ -108,11 +166,12 @@ impl Processes {
             self.kill_all(pid);
             // The children of a killed process become the agent's only now.
             let soon = deadline.min(Instant::now() + KILL_TIMEOUT / 10);
-            self.wait(pid, Until::Childless, soon, &mut pipe, &mut output)?;
+            self.wait(pid, Until::Childless, soon, &mut listener)?;
         }
-        drain(&mut pipe, &mut output).map_err(Error::system("read a test's output"))?;
+        listener.drain()?;
+        listener.pass_on(true)?;
         let exit = in_time.unwrap_or(Exit::TimedOut);
-        Ok(Ended { exit, duration, output: output.into_text(), leaks })
+        Ok(Ended { exit, duration, output: listener.output.into_text(), leaks })
     }
 
     /// Command lines of the processes that a test left running: in a guest every process except for the agent and kernel
@@ -133,8 +192,7 @@ impl Processes {
         pid: Pid,
         until: Until,
         deadline: Instant,
-        pipe: &mut PipeReader,
-        output: &mut Output,
+        listener: &mut Listener<'_>,
     ) -> Result<Reaped, Error> {
         let mut open = true;
         loop {
@@ -148,18 +206,20 @@ impl Processes {
                 return Ok(reaped);
             }
             // Rounded up: polling with 0 ms would spin during the last millisecond.
-            let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+            let left = listener.next().map_or(left, |next| left.min(next)) + Duration::from_millis(1);
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
             let mut ready = vec![PollFd::new(self.children.as_fd(), PollFlags::POLLIN)];
             if open {
-                ready.push(PollFd::new(pipe.as_fd(), PollFlags::POLLIN));
+                ready.push(PollFd::new(listener.pipe.as_fd(), PollFlags::POLLIN));
             }
             match poll(&mut ready, timeout) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Error::system("wait for a test")(errno)),
             }
             if open {
-                open = drain(pipe, output).map_err(Error::system("read a test's output"))?;
+                open = listener.drain()?;
             }
+            listener.pass_on(false)?;
             while let Ok(Some(_)) = self.children.read_signal() {}
         }
     }
@@ -194,20 +254,6 @@ fn command_line(pid: u32) -> Option<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|line| !line.is_empty())?;
     let text = String::from_utf8_lossy(&line[..line.len().min(200)]).replace('\0', " ");
     Some(text.trim_end().to_owned())
-}
-
-/// Reads all available output. Returns false at the end of the pipe.
-fn drain(pipe: &mut PipeReader, output: &mut Output) -> io::Result<bool> {
-    let mut chunk = [0; 64 << 10];
-    loop {
-        match pipe.read(&mut chunk) {
-            Ok(0) => return Ok(false),
-            Ok(length) => output.push(&chunk[..length]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// The children that have exited.

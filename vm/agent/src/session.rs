@@ -17,7 +17,7 @@ use crate::collect::Collector;
 use crate::features;
 use crate::free_memory::FreeMemory;
 use crate::libraries;
-use crate::process::Processes;
+use crate::process::{Processes, Progress};
 use crate::restore;
 use crate::scope::Scope;
 use crate::shared_memory::SharedMemory;
@@ -114,12 +114,14 @@ impl<R: Read, W: Write> Session<R, W> {
             self.report(&Report::Started { test: test.clone() })?;
             let mut command = self.command(run, test);
             let (to, mut reported) = (&mut self.to, false);
-            let mut settling = || match std::mem::replace(&mut reported, true) {
-                false => Ok(protocol::send(to, &Report::Settling)?),
-                true => Ok(()),
+            let mut progress = |progress| match progress {
+                Progress::Output(text) => Ok(protocol::send(to, &Report::Output { text })?),
+                Progress::Settling if std::mem::replace(&mut reported, true) => Ok(()),
+                Progress::Settling => Ok(protocol::send(to, &Report::Settling)?),
             };
             let limit = Duration::from_millis(run.timeout_ms);
-            let ended = self.processes.run(&mut command, limit, &mut settling)?;
+            let ended = self.processes.run(&mut command, limit, run.stream, &mut progress)?;
+            let mut settling = || progress(Progress::Settling);
             let mut side_effects = match &mut self.watch {
                 Some(watch) if run.check => watch.after(ended.leaks, &mut settling)?,
                 // On the running kernel only the test's own processes are known to be its side effects.

@@ -4,14 +4,14 @@
 //! the payload, an uncompressed tar archive. The guest is not trusted: neither side reads a frame longer than
 //! [`MAX_FRAME`].
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 
 pub use hooklab_types::kernel::Features;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Version of the protocol; host and agent must use the same one.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Name of the virtio-serial port that carries the protocol (`/sys/class/virtio-ports/*/name` in the guest).
 pub const PORT_NAME: &str = "hooklab";
@@ -21,6 +21,9 @@ pub const MAX_FRAME: usize = 4 << 20;
 
 /// Maximum length of a test's output, in bytes; the agent cuts out the middle of a longer one.
 pub const MAX_OUTPUT: usize = 256 << 10;
+
+/// Maximum length of what the agent sends of a test's output while it runs, in bytes; the rest comes with its end alone.
+pub const MAX_STREAMED: usize = 16 << 20;
 
 /// Maximum number of leaks that are reported for a test.
 pub const MAX_LEAKS: usize = 32;
@@ -107,6 +110,8 @@ pub struct Run {
     pub collect: Option<String>,
     /// Whether to check for side effects after each test.
     pub check: bool,
+    /// Whether to report the output of a test while it runs, too.
+    pub stream: bool,
 }
 
 /// An environment variable of the tests.
@@ -161,6 +166,12 @@ pub enum Report {
     Started {
         /// Its name.
         test: String,
+    },
+    /// What the running test printed since the last such report, if [`Run::stream`] asks for it; of a test's output, at most
+    /// [`MAX_STREAMED`] bytes. Not to be trusted.
+    Output {
+        /// Standard output and standard error, interleaved.
+        text: String,
     },
     /// The running test's process has ended, and the agent found apparent leaks. It waits at most [`SETTLE_MS`] for them
     /// to disappear, and removes those that it can, before it sends [`Report::Ended`].
@@ -253,8 +264,22 @@ pub fn send<T: Serialize>(to: &mut impl Write, message: &T) -> Result<(), Error>
     let length = frame.len() - 4;
     let prefix = u32::try_from(length).ok().filter(|_| length <= MAX_FRAME).ok_or(Error::TooLong(length))?;
     frame[..4].copy_from_slice(&prefix.to_le_bytes());
-    to.write_all(&frame)?;
+    write_all(to, &frame)?;
     to.flush()?;
+    Ok(())
+}
+
+/// Writes all of `bytes` by `writev(2)`, where the stream is a file: reports that are sent while a program that hooks
+/// `write(2)` is attached do not trigger it.
+fn write_all(to: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match to.write_vectored(&[IoSlice::new(bytes)]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(length) => bytes = &bytes[length..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
     Ok(())
 }
 

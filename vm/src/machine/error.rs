@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use hooklab_protocol as protocol;
 
-use super::monitor::MonitorError;
 use crate::qemu::console::printable;
 use crate::qemu::initramfs;
 
@@ -108,6 +107,37 @@ impl ProtocolError {
     pub(crate) fn unexpected(report: &protocol::Report, expected: &'static str) -> Self {
         Self::Unexpected { report: quoted(&format!("{report:?}")), expected }
     }
+}
+
+/// Why QEMU does not carry out a command.
+#[derive(Debug, thiserror::Error)]
+pub enum MonitorError {
+    /// QEMU closed the monitor.
+    #[error("QEMU closed its monitor")]
+    Closed,
+    /// QEMU does not answer in time.
+    #[error("QEMU's monitor does not answer")]
+    Silent,
+    /// QEMU refuses a command.
+    #[error("QEMU refused the command {command}: {description}")]
+    Refused {
+        /// The command.
+        command: String,
+        /// QEMU's description of the error.
+        description: String,
+    },
+    /// The state could not be saved or loaded.
+    #[error("QEMU's migration failed")]
+    Migration,
+    /// QEMU does not finish saving.
+    #[error("QEMU's migration does not end")]
+    EndlessMigration,
+    /// The bytes are no message.
+    #[error("QEMU's monitor sent a malformed message")]
+    Malformed(#[from] serde_json::Error),
+    /// The socket failed.
+    #[error("the connection to QEMU's monitor failed")]
+    Socket(#[from] io::Error),
 }
 
 fn shown(status: Option<&ExitStatus>) -> String {

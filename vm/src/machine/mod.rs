@@ -29,9 +29,8 @@ use crate::qemu::console::SharedTail;
 use crate::saved::{Saved, memory};
 
 pub use cancellation::Cancellation;
-pub use error::{MachineError, ProtocolError, StartError};
+pub use error::{MachineError, MonitorError, ProtocolError, StartError};
 pub(crate) use listen::create_log;
-pub use monitor::MonitorError;
 
 /// Interval at which waits check for cancellation.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(50);

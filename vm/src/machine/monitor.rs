@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use serde_json::{Value, json};
 
-use super::error::quoted;
-use super::{Cancellation, MachineError};
+use super::Cancellation;
+use super::error::{MachineError, MonitorError, quoted};
 
 /// Longest wait for an answer; to save or load a state of some hundred KiB takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,37 +26,6 @@ const STATE: &str = "state";
 
 /// Interval at which waits check for cancellation.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(50);
-
-/// Why QEMU does not carry out a command.
-#[derive(Debug, thiserror::Error)]
-pub enum MonitorError {
-    /// QEMU closed the monitor.
-    #[error("QEMU closed its monitor")]
-    Closed,
-    /// QEMU does not answer in time.
-    #[error("QEMU's monitor does not answer")]
-    Silent,
-    /// QEMU refuses a command.
-    #[error("QEMU refused the command {command}: {description}")]
-    Refused {
-        /// The command.
-        command: String,
-        /// QEMU's description of the error.
-        description: String,
-    },
-    /// The state could not be saved or loaded.
-    #[error("QEMU's migration failed")]
-    Migration,
-    /// QEMU does not finish saving.
-    #[error("QEMU's migration does not end")]
-    EndlessMigration,
-    /// The bytes are no message.
-    #[error("QEMU's monitor sent a malformed message")]
-    Malformed(#[from] serde_json::Error),
-    /// The socket failed.
-    #[error("the connection to QEMU's monitor failed")]
-    Socket(#[from] io::Error),
-}
 
 /// The host's end of the monitor.
 pub(super) struct Monitor {

@@ -1,6 +1,6 @@
 //! Why a machine cannot run tests.
 
-use std::error::Error as StdError;
+use hooklab_protocol::with_causes;
 
 use crate::event::KernelError;
 use crate::machine::{MachineError, StartError};
@@ -37,13 +37,7 @@ impl From<Error> for KernelError {
     fn from(error: Error) -> Self {
         match error {
             Error::Boot(MachineError::Cancelled) | Error::Lost(MachineError::Cancelled) => Self::Interrupted,
-            error => Self::Failed(chain(&error)),
+            error => Self::Failed(with_causes(&error)),
         }
     }
-}
-
-/// An error with its causes, in one text.
-pub(super) fn chain(error: &dyn StdError) -> String {
-    let causes = std::iter::successors(Some(error), |&error: &&dyn StdError| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 
 pub use hooklab_protocol::{EnvValue, EnvVar};
 
-use self::error::{Error, chain};
+use hooklab_protocol::with_causes;
+
+use self::error::Error;
 use self::pool::Pool;
 use self::quota::Quota;
 use self::worker::Worker;
@@ -67,6 +69,8 @@ pub struct Campaign<'a> {
     pub collect: Option<String>,
     /// Whether to check for side effects after each test.
     pub check: bool,
+    /// Whether to report the output of tests while they run, as [`Event::Output`].
+    pub stream: bool,
     /// Time limit for a test.
     pub timeout: Duration,
     /// Time limit for a guest's agent to report ready.
@@ -113,18 +117,18 @@ pub fn run(campaign: &Campaign<'_>, jobs: Vec<Job<'_>>, observer: &dyn Observer)
 pub fn probe(plan: Plan<'_>, limit: Duration, cancelled: Arc<AtomicBool>) -> Probe {
     let mut machine = match Machine::start(plan, None, cancelled.into()) {
         Ok(machine) => machine,
-        Err(error) => return Probe::Unknown(chain(&error)),
+        Err(error) => return Probe::Unknown(with_causes(&error)),
     };
     match machine.wait_until_ready(limit) {
         Ok(_) => {
             machine.power_off();
             Probe::Works
         }
-        Err(MachineError::Panicked(_)) => Probe::Fails("a kernel started with it fails".into()),
-        Err(MachineError::Ended { .. }) => Probe::Fails("QEMU gives up with it".into()),
-        Err(MachineError::Silent { .. }) => Probe::Fails("a kernel started with it hangs".into()),
+        Err(MachineError::Panicked(_)) => Probe::Fails("a kernel panics with it".into()),
+        Err(MachineError::Ended { .. }) => Probe::Fails("QEMU exits with it".into()),
+        Err(MachineError::Silent { .. }) => Probe::Fails("a kernel hangs with it".into()),
         Err(MachineError::Monitor(_)) => Probe::Fails("QEMU hangs with it".into()),
-        Err(other) => Probe::Unknown(chain(&other)),
+        Err(other) => Probe::Unknown(with_causes(&other)),
     }
 }
 

@@ -6,8 +6,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hooklab_protocol::with_causes;
+
 use super::Run;
-use super::error::{Error, chain};
+use super::error::Error;
 use crate::event::{Event, Features, Start};
 use crate::host::file_lock;
 use crate::machine::{Machine, MachineError, Plan, StartError};
@@ -160,7 +162,7 @@ impl<'a> Pool<'a> {
             Ok(Some(saved)) => SavedMachine::Exists(Arc::new(saved)),
             Ok(None) => SavedMachine::Impossible,
             Err(error) => {
-                let (spec, why) = (&self.spec, chain(&error));
+                let (spec, why) = (&self.spec, with_causes(&error));
                 let warning = format!("failed to save the machine of {spec}: {why}; it will boot again");
                 run.observer.notify(Event::Warning(warning));
                 SavedMachine::Impossible
@@ -178,7 +180,7 @@ impl<'a> Pool<'a> {
 
     fn warn_of_damage(&self, run: &Run<'_>, error: &dyn StdError) {
         // The lines that follow are the end of a console.
-        let why = chain(error);
+        let why = with_causes(error);
         let why = why.lines().next().unwrap_or_default();
         let warning = format!("cannot restore {} from its saved state ({why}); booting instead", self.spec);
         run.observer.notify(Event::Warning(warning));

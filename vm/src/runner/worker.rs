@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hooklab_protocol::{self as protocol, MAX_OUTPUT, Report, SETTLE_MS};
+use hooklab_protocol::{self as protocol, MAX_OUTPUT, Report, SETTLE_MS, with_causes};
 
-use super::error::{Error, chain};
+use super::error::Error;
 use super::pool::Up;
 use super::side_effects::with_side_effects;
 use super::{Isolation, Kernel, Run, quota, verdict};
@@ -129,6 +129,7 @@ impl<'a> Worker<'a> {
             env: campaign.env.clone(),
             collect: campaign.collect.clone(),
             check: campaign.check,
+            stream: campaign.stream,
         }
     }
 
@@ -175,14 +176,11 @@ impl<'a> Worker<'a> {
                         return Ok(false);
                     }
                 }
-                Ok(Report::File { path, content })
+                Ok(report @ (Report::File { .. } | Report::Output { .. }))
                     if let Some((test, _)) = &running
-                        && self.run.campaign.collect.is_some() =>
+                        && self.wants(&report) =>
                 {
-                    if self.kernel.quota.allows(path.len() + content.len()) {
-                        let test = test.clone();
-                        self.run.observer.notify(Event::File { spec: spec(), test, path, content });
-                    }
+                    self.pass_on(test.clone(), report);
                 }
                 Ok(Report::Done) if running.is_none() && self.batch.is_empty() => return Ok(true),
                 Ok(other) => {
@@ -191,6 +189,30 @@ impl<'a> Worker<'a> {
                 }
                 Err(error) => return Err(self.blame(running.as_ref(), error)),
             }
+        }
+    }
+
+    /// Whether the campaign asks for such reports of a running test.
+    fn wants(&self, report: &Report) -> bool {
+        match report {
+            Report::File { .. } => self.run.campaign.collect.is_some(),
+            Report::Output { .. } => self.run.campaign.stream,
+            _ => false,
+        }
+    }
+
+    /// Passes on what a test produced, within the quota.
+    fn pass_on(&self, test: TestId, report: Report) {
+        let spec = self.kernel.job.spec.clone();
+        let (bytes, event) = match report {
+            Report::File { path, content } => {
+                (path.len() + content.len(), Event::File { spec, test, path, content })
+            }
+            Report::Output { text } => (text.len(), Event::Output { spec, test, text }),
+            _ => return,
+        };
+        if self.kernel.quota.allows(bytes) {
+            self.run.observer.notify(event);
         }
     }
 
@@ -203,7 +225,7 @@ impl<'a> Worker<'a> {
                 MachineError::Silent { .. } => Outcome::TimedOut,
                 _ => Outcome::Crashed,
             };
-            self.end(outcome, begin.elapsed(), Some(chain(&error)));
+            self.end(outcome, begin.elapsed(), Some(with_causes(&error)));
         }
         error
     }
