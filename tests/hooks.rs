@@ -8,7 +8,8 @@ use hooklab_types::kernel::Need;
 /// A way to hook `write()`: that of one program, in whatever language it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hook {
-    /// The object in C, without its ending; `-rust` follows in the name of the one in Rust.
+    /// The object in C, without its ending; `-rust` follows in the name of the one in Rust, which has a line of its own only if it
+    /// is not attached as the one in C is.
     pub(crate) object: &'static str,
     /// The section of its program.
     pub(crate) section: &'static str,
@@ -21,6 +22,8 @@ pub(crate) const HOOKS: &[Hook] = &[
     Hook { object: "minimal", section: "tp/syscalls/sys_enter_write", needs: &[] },
     Hook { object: "minimal-raw-tp", section: "raw_tp/sys_enter", needs: &[] },
     Hook { object: "minimal-kprobe", section: "ksyscall/write", needs: &[Need::Kprobes] },
+    // aya-ebpf names the function, where C leaves that to the loader.
+    Hook { object: "minimal-kprobe-rust", section: "kprobe/__x64_sys_write", needs: &[Need::Kprobes] },
     Hook { object: "minimal-fentry", section: "fentry/__x64_sys_write", needs: &[Need::Btf, Need::Fentry] },
     Hook { object: "minimal-tp-btf", section: "tp_btf/sys_enter", needs: &[Need::Btf] },
     // The kernel calls programs of security modules as it calls those at the entry of functions.
@@ -36,7 +39,7 @@ impl Hook {
     /// one of the lab's own: such a program needs nothing.
     pub(crate) fn of_label(label: &str) -> Option<&'static Self> {
         let (object, _) = label.rsplit_once('-')?;
-        HOOKS.iter().find(|hook| hook.object == object)
+        Self::named(label).or_else(|| Self::named(object))
     }
 
     /// Whether it is hit by every access to a file that writes, and not by `write()` alone.
@@ -46,9 +49,13 @@ impl Hook {
 
     /// That of an object or a package, by its name in `pairs.rs`.
     pub(crate) fn of_object(object: &str) -> &'static Self {
-        let name = object.trim_end_matches(".package.json").trim_end_matches("-rust");
+        let name = object.trim_end_matches(".package.json");
+        let in_c = || Self::named(name.trim_end_matches("-rust"));
         // What `ecc` packed is the minimal program.
-        let is_it = |hook: &&Hook| hook.object == name;
-        HOOKS.iter().find(is_it).unwrap_or(&HOOKS[0])
+        Self::named(name).or_else(in_c).unwrap_or(&HOOKS[0])
+    }
+
+    fn named(object: &str) -> Option<&'static Self> {
+        HOOKS.iter().find(|hook| hook.object == object)
     }
 }

@@ -35,6 +35,16 @@ use rstest_reuse::template;
 #[case::aya_on_minimal_lsm_c("aya", "minimal-lsm")]
 #[case::libbpf_on_minimal_lsm_c("libbpf", "minimal-lsm")]
 #[case::eunomia_on_minimal_lsm_package("eunomia", "minimal-lsm.package.json")]
+#[case::aya_on_minimal_raw_tp_rust("aya", "minimal-raw-tp-rust")]
+#[case::libbpf_on_minimal_raw_tp_rust("libbpf", "minimal-raw-tp-rust")]
+#[case::aya_on_minimal_kprobe_rust("aya", "minimal-kprobe-rust")]
+#[case::libbpf_on_minimal_kprobe_rust("libbpf", "minimal-kprobe-rust")]
+#[case::aya_on_minimal_fentry_rust("aya", "minimal-fentry-rust")]
+#[case::libbpf_on_minimal_fentry_rust("libbpf", "minimal-fentry-rust")]
+#[case::aya_on_minimal_tp_btf_rust("aya", "minimal-tp-btf-rust")]
+#[case::libbpf_on_minimal_tp_btf_rust("libbpf", "minimal-tp-btf-rust")]
+#[case::aya_on_minimal_lsm_rust("aya", "minimal-lsm-rust")]
+#[case::libbpf_on_minimal_lsm_rust("libbpf", "minimal-lsm-rust")]
 pub fn every_pair(#[case] loader: &str, #[case] object: &str) {}
 
 /// Each loader with each program whose filter the compiler constant-folded.
