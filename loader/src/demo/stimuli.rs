@@ -153,12 +153,13 @@ fn rename(place: &Path) -> io::Result<()> {
 fn map() -> io::Result<()> {
     let length = NonZeroUsize::MIN.saturating_add(4095);
     let flags = MapFlags::MAP_PRIVATE;
-    // SAFETY: the memory is new, and nothing refers to it after it is unmapped.
-    unsafe {
-        let memory = mmap_anonymous(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags)?;
-        mprotect(memory, length.get(), ProtFlags::PROT_READ)?;
-        munmap(memory, length.get())?;
-    }
+    // SAFETY: the kernel chooses where the memory goes, so nothing else is there.
+    let memory =
+        unsafe { mmap_anonymous(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags) }?;
+    // SAFETY: nothing refers to the memory.
+    unsafe { mprotect(memory, length.get(), ProtFlags::PROT_READ) }?;
+    // SAFETY: nothing refers to the memory.
+    unsafe { munmap(memory, length.get()) }?;
     Ok(())
 }
 
