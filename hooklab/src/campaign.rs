@@ -30,9 +30,9 @@ use crate::values;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Run")]
 pub struct RunOptions {
-    /// A kernel: a series (6.12), an exact release (6.12.117), "rc", a path to a vmlinuz or bzImage, a kernel
-    /// build tree, or "host" (the running kernel); or several: "lts", "newest", a range (">=6.1, <7"); may be
-    /// repeated
+    /// A kernel: a series (6.12), an exact release (6.12.117), "rc", a path to a vmlinuz, a bzImage or a .deb,
+    /// a kernel build tree, or "host" (the running kernel); or several: "lts", "newest", a range (">=6.1, <7"); may
+    /// be repeated
     #[arg(short, long = "kernel", value_name = "SPEC", value_parser = values::kernels, conflicts_with = "all")]
     pub kernels: Vec<Selector>,
     /// Every kernel of the catalog

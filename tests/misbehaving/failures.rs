@@ -37,7 +37,7 @@ fn exits_with_0_and_no_result() {
 }
 
 #[test]
-fn passes_and_prints_after_its_result() {
+fn prints_after_its_result() {
     extern "C" fn print() {
         println!("printed at exit");
     }
