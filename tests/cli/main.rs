@@ -8,6 +8,8 @@ mod confinement;
 #[cfg(feature = "lab")]
 mod copied;
 #[cfg(feature = "lab")]
+mod explain;
+#[cfg(feature = "lab")]
 mod faults;
 #[cfg(feature = "lab")]
 mod feature_page;

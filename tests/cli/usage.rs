@@ -33,6 +33,10 @@ fn help_of_vm_test_has_examples() {
 #[case::another_program(&["vm-test", "--ecli", "/bin/true"], "it is another program of that name")]
 #[case::ecli_without_one(&["vm-test", "-l", "ecli"], "there is no ecli to load with: build it with `cargo install")]
 #[case::run_without_one(&["run", "-k", "6.12", "-l", "ecli", "Cargo.toml"], "there is no ecli to load with")]
+#[case::nothing_to_explain(&["explain"], "required arguments were not provided")]
+#[case::no_object(&["explain", "/no/such.bpf.o"], "cannot explain /no/such.bpf.o: No such file")]
+#[case::no_ebpf(&["explain", "/bin/true"], "cannot explain /bin/true: it is an ELF file, but not an eBPF object")]
+#[case::no_elf(&["explain", "Cargo.toml"], "cannot explain Cargo.toml: it is not an ELF file")]
 #[case::no_command(&["frobnicate"], "unrecognized subcommand")]
 fn a_wrong_command_line_exits_with_2(#[case] words: &[&str], #[case] said: &str) {
     let stderr = TestEnv::empty().run(words).exits_with(2).stderr;

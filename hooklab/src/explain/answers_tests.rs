@@ -109,7 +109,7 @@ fn a_program_without_a_whole_answer_is_an_error_of_the_lab() {
     );
     let other = ("0/2.json", program("three", "loaded"));
     let twice = ("0/1.json", program("one", "loaded"));
-    let nonsense = ("0/1.json", json!({ "name": "two" }));
+    let unreadable = ("0/1.json", json!({ "name": "two" }));
     for (files, said) in [
         (vec![], "sent no answer"),
         (vec![one.clone(), two.clone()], "sent no answer"),
@@ -118,7 +118,7 @@ fn a_program_without_a_whole_answer_is_an_error_of_the_lab() {
         (vec![object(3), one.clone(), two.clone()], "did not answer for every program"),
         (vec![object(3), one.clone(), two.clone(), other], "three, which is no program of a.o"),
         (vec![object(2), one.clone(), twice], "answered twice"),
-        (vec![object(2), one.clone(), nonsense], "makes no sense"),
+        (vec![object(2), one.clone(), unreadable], "makes no sense"),
     ] {
         let error = error(&report(&files, Outcome::Passed));
         assert!(error.starts_with("a.o: ") && error.contains(said), "{error}: not {said}");

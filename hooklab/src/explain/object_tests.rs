@@ -25,9 +25,9 @@ fn write(endianness: Endianness, functions: &[(&str, &str)]) -> Vec<u8> {
 
 #[test]
 fn every_function_outside_text_is_a_program_whatever_its_section() {
-    let functions = [("?kprobe.multi/x", "a"), (".text", "helper"), ("nonsense", "b")];
+    let functions = [("?kprobe.multi/x", "a"), (".text", "helper"), ("other", "b")];
     let found = programs(&write(Endianness::Little, &functions)).unwrap();
-    let expected = [("a", "?kprobe.multi/x"), ("b", "nonsense")];
+    let expected = [("a", "?kprobe.multi/x"), ("b", "other")];
     let expected = expected.map(|(name, section)| Program { name: name.into(), section: section.into() });
     assert_eq!(found, expected);
 }

@@ -50,7 +50,7 @@ pub(super) struct Failure<'a> {
     pub(super) errno: i32,
     /// libbpf's messages, without those for debugging.
     pub(super) messages: &'a str,
-    /// The verifier's complaints, without the instructions; empty if the kernel did not come so far.
+    /// The verifier's errors, without the instructions; empty if the kernel did not come so far.
     pub(super) short_log: &'a str,
     /// The same with the instructions, in which libbpf has explained what it could; empty if there is none.
     pub(super) whole_log: &'a str,
@@ -64,19 +64,19 @@ pub(super) struct Failure<'a> {
 /// Finds the cause.
 pub(super) fn classify(failure: &Failure<'_>) -> Cause {
     let mut whole = log::parse(failure.whole_log);
-    let complaint = log::parse(failure.short_log).text.or_else(|| whole.text.clone());
-    if !is_complete(failure.whole_log, complaint.as_deref()) {
+    let error = log::parse(failure.short_log).text.or_else(|| whole.text.clone());
+    if !is_complete(failure.whole_log, error.as_deref()) {
         (whole.source, whole.instruction) = (None, None);
     } else if let Some(source) = failure.source {
         whole.source = Some(source.to_owned());
     }
     let (class, text) = of_object(failure)
-        .or_else(|| complaint.as_deref().and_then(|complaint| of_log(failure, complaint)))
+        .or_else(|| error.as_deref().and_then(|error| of_log(failure, error)))
         .or_else(|| of_map(failure))
         .or_else(|| of_target(failure))
         .or_else(|| of_program_type(failure))
-        .or_else(|| of_errno(failure, complaint.is_some()))
-        .or_else(|| complaint.map(|complaint| (CauseClass::Verifier, complaint)))
+        .or_else(|| of_errno(failure, error.is_some()))
+        .or_else(|| error.map(|error| (CauseClass::Verifier, error)))
         .unwrap_or_else(|| (CauseClass::Other, in_its_own_words(failure)));
     Cause {
         class,
@@ -87,16 +87,15 @@ pub(super) fn classify(failure: &Failure<'_>) -> Cause {
 }
 
 /// Whether there is more to learn of a log with the instructions than that the program takes too long to verify.
-pub(super) fn wants_instructions(complaint: Option<&str>) -> bool {
-    complaint.is_some_and(|complaint| !complaint.contains("program is too large"))
+pub(super) fn wants_instructions(error: Option<&str>) -> bool {
+    error.is_some_and(|error| !error.contains("program is too large"))
 }
 
 /// Whether a log has its end: of one that is too long, old kernels give the beginning.
-pub(super) fn is_complete(whole: &str, complaint: Option<&str>) -> bool {
-    // libbpf writes its own explanations in place of complaints about functions that it made up.
+pub(super) fn is_complete(whole: &str, error: Option<&str>) -> bool {
+    // libbpf writes its own explanations in place of errors about functions that it made up.
     let explained = ["failed to resolve CO-RE relocation ", "' is referenced but wasn't "];
-    complaint.is_none_or(|complaint| whole.contains(complaint))
-        || explained.iter().any(|words| whole.contains(words))
+    error.is_none_or(|error| whole.contains(error)) || explained.iter().any(|words| whole.contains(words))
 }
 
 /// What is said of a loaded LSM program that the kernel does not call.
@@ -111,10 +110,20 @@ pub(super) fn failed_map(messages: &str) -> Option<&str> {
     warnings(messages).find(is_it).and_then(quoted)
 }
 
+/// Whether a failure is about what libbpf makes or looks up for the whole object, whichever of its programs is to be loaded:
+/// its maps and what it declares as `__ksym`.
+pub(super) fn is_of_object(messages: &str) -> bool {
+    let found = |pattern: &&str| warnings(messages).any(|warning| warning.contains(*pattern));
+    failed_map(messages).is_some() || KSYMS.iter().any(found)
+}
+
+/// What libbpf says of kernel functions and variables that it does not find.
+const KSYMS: [&str; 3] = ["(func ksym)", "(var ksym)", "(strong): not resolved"];
+
 /// What libbpf finds out before the kernel sees the program.
 fn of_object(failure: &Failure<'_>) -> Option<(CauseClass, String)> {
     let found = |pattern: &str| warnings(failure.messages).find(|warning| warning.contains(pattern));
-    for pattern in ["(func ksym)", "(var ksym)", "(strong): not resolved"] {
+    for pattern in KSYMS {
         if let Some(warning) = found(pattern) {
             let name = quoted(warning).unwrap_or("?");
             let text = match warning.contains("incompatible") {
@@ -133,34 +142,35 @@ fn of_object(failure: &Failure<'_>) -> Option<(CauseClass, String)> {
         "BTF is required, but is missing or corrupted",
         "vmlinux BTF is not found",
         "BTF is mandatory, can't proceed",
+        "failed to find BTF for extern",
     ];
     without_btf.into_iter().find_map(found).map(|warning| (CauseClass::NoBtf, warning.to_owned()))
 }
 
-/// Complaints of the verifier about what the kernel lacks, not about what the program does.
-fn of_log(failure: &Failure<'_>, complaint: &str) -> Option<(CauseClass, String)> {
+/// Errors of the verifier about what the kernel lacks, not about what the program does.
+fn of_log(failure: &Failure<'_>, error: &str) -> Option<(CauseClass, String)> {
     let whole = failure.whole_log;
     if let Some((_, spec)) = whole.split_once("failed to resolve CO-RE relocation ") {
         let spec = spec.lines().next().unwrap_or_default();
         return Some((CauseClass::CoreRelocation, format!("the kernel's BTF has no {}", relocated(spec))));
     }
-    if complaint.starts_with("invalid func unknown#195896080") {
+    if error.starts_with("invalid func unknown#195896080") {
         return Some((CauseClass::CoreRelocation, "the kernel's BTF lacks a type or field".to_owned()));
     }
     if let Some((before, _)) = whole.split_once("' is referenced but wasn't resolved") {
         let name = before.rsplit('\'').next().unwrap_or_default();
         return Some((CauseClass::Kfunc, format!("the kernel has no function `{name}` for programs")));
     }
-    let has = |patterns: &[&str]| patterns.iter().any(|pattern| complaint.contains(pattern));
+    let has = |patterns: &[&str]| patterns.iter().any(|pattern| error.contains(pattern));
     if has(&["calling kernel function", "BPF_CALL uses reserved fields", "kernel function call"]) {
-        return Some((CauseClass::Kfunc, complaint.to_owned()));
+        return Some((CauseClass::Kfunc, error.to_owned()));
     }
-    if let Some(number) = complaint.strip_prefix("invalid func unknown#") {
+    if let Some(number) = error.strip_prefix("invalid func unknown#") {
         let name = number.parse().ok().and_then(helpers::name).unwrap_or_else(|| format!("number {number}"));
         return Some((CauseClass::Helper, format!("the kernel has no helper {name}")));
     }
     for words in ["unknown func ", "program of this type cannot use helper "] {
-        if let Some(name) = complaint.strip_prefix(words) {
+        if let Some(name) = error.strip_prefix(words) {
             let name = name.split('#').next().unwrap_or_default();
             let kind = failure.subject.and_then(|subject| subject.kind_name.as_deref()).unwrap_or("this");
             return Some((
@@ -170,7 +180,7 @@ fn of_log(failure: &Failure<'_>, complaint: &str) -> Option<(CauseClass, String)
         }
     }
     if has(&["can be sleepable", "is not sleepable"]) {
-        return Some((CauseClass::ProgramType, complaint.to_owned()));
+        return Some((CauseClass::ProgramType, error.to_owned()));
     }
     if has(&[
         "attach_btf_id",
@@ -179,11 +189,11 @@ fn of_log(failure: &Failure<'_>, complaint: &str) -> Option<(CauseClass, String)
         "Invalid BTF id",
         "is not attachable",
     ]) {
-        return Some((CauseClass::AttachTarget, complaint.to_owned()));
+        return Some((CauseClass::AttachTarget, error.to_owned()));
     }
     let large =
         ["program is too large", "program too large", "is too complex", "combined stack size", "call stack"];
-    has(&large).then(|| (CauseClass::TooLarge, complaint.to_owned()))
+    has(&large).then(|| (CauseClass::TooLarge, error.to_owned()))
 }
 
 /// A map that cannot be created.
@@ -218,16 +228,29 @@ fn of_target(failure: &Failure<'_>) -> Option<(CauseClass, String)> {
         "failed to find a unique match for",
         "perf event: -ENOENT",
         "failed to attach to raw tracepoint",
+        "missing ':function[+offset]' specification",
+        "invalid format of section definition",
+        "invalid section",
+        "struct_ops init_kern",
     ];
     let found = |pattern: &str| warnings(failure.messages).find(|warning| warning.contains(pattern));
     let found = patterns.into_iter().find_map(found);
     // A probe's pattern that matches nothing is told by the error number alone.
+    // So is, by EINVAL, a section such as `tp/unused` that names half of a place.
     let bare = || {
-        failure.step == Step::Attach && matches!(Errno::from_raw(failure.errno), Errno::ENOENT | Errno::ESRCH)
+        failure.step == Step::Attach
+            && match Errno::from_raw(failure.errno) {
+                Errno::ENOENT | Errno::ESRCH => true,
+                Errno::EINVAL => failure.messages.is_empty(),
+                _ => false,
+            }
     };
     let target = || {
         let section = failure.subject.map(|subject| subject.section.as_str()).unwrap_or_default();
-        format!("what `{section}` names is not there")
+        match Errno::from_raw(failure.errno) {
+            Errno::EINVAL => format!("`{section}` does not name what to attach to"),
+            _ => format!("what `{section}` names is not there"),
+        }
     };
     match found {
         Some(warning) => Some((CauseClass::AttachTarget, without_program(warning).to_owned())),
@@ -249,21 +272,24 @@ fn of_program_type(failure: &Failure<'_>) -> Option<(CauseClass, String)> {
     let refused = matches!(Errno::from_raw(failure.errno), Errno::EINVAL | Errno::EOPNOTSUPP)
         || failure.errno == ENOTSUPP;
     let unseen = failure.short_log.is_empty() && failure.whole_log.is_empty();
-    // Nothing was complained about: the kernel has not looked at the instructions.
-    (refused && unseen && failure.step != Step::Open).then(|| {
+    // The verifier printed no error: the kernel has not looked at the instructions.
+    // Attaching can be invalid for many reasons, but the kinds that attach to many places at once came late.
+    let is_late = [".multi", ".session"].iter().any(|kind| subject.section.contains(kind));
+    let is_it = failure.step == Step::Load || failure.step == Step::Attach && is_late;
+    (refused && unseen && is_it).then(|| {
         let text = format!("the kernel does not have the attach type of `{}` ({kind})", subject.section);
         (CauseClass::ProgramType, text)
     })
 }
 
-/// What the error number says by itself; where there is a complaint, that says more than some of them.
-fn of_errno(failure: &Failure<'_>, has_complaint: bool) -> Option<(CauseClass, String)> {
+/// What the error number says by itself; where the verifier printed an error, that says more than some of them.
+fn of_errno(failure: &Failure<'_>, has_error: bool) -> Option<(CauseClass, String)> {
     match Errno::from_raw(failure.errno) {
         Errno::ENOMEM => Some((CauseClass::OutOfMemory, "the kernel had no memory for it".to_owned())),
         Errno::E2BIG => {
             Some((CauseClass::TooLarge, "the program is larger than the kernel takes".to_owned()))
         }
-        Errno::EPERM if !has_complaint => Some((CauseClass::NotPermitted, in_its_own_words(failure))),
+        Errno::EPERM if !has_error => Some((CauseClass::NotPermitted, in_its_own_words(failure))),
         _ => None,
     }
 }

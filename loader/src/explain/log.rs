@@ -1,9 +1,9 @@
-//! The verifier's log: what it complains about, and how far it had come.
+//! The verifier's log: its error, and how far it had come.
 
 /// What a log of a refused program says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Complaint {
-    /// The last line that is neither an instruction nor a state nor a statistic: the complaint.
+pub(super) struct VerifierError {
+    /// The last line that is neither an instruction nor a state nor a statistic: the error.
     pub(super) text: Option<String>,
     /// The line of the source before the last instruction, with its place where the log has it.
     pub(super) source: Option<String>,
@@ -12,21 +12,21 @@ pub(super) struct Complaint {
 }
 
 /// Reads a log.
-pub(super) fn parse(log: &str) -> Complaint {
-    let mut complaint = Complaint::default();
+pub(super) fn parse(log: &str) -> VerifierError {
+    let mut error = VerifierError::default();
     // What follows are statistics, whose lines differ from kernel to kernel.
     let is_before_statistics =
         |line: &&str| !line.starts_with("verification time ") && !line.starts_with("processed ");
     for line in log.lines().take_while(is_before_statistics) {
         if let Some(source) = line.strip_prefix("; ") {
-            complaint.source = Some(source.trim().to_owned());
+            error.source = Some(source.trim().to_owned());
         } else if is_instruction(line) {
-            complaint.instruction = Some(without_state(line).to_owned());
-        } else if is_complaint(line) {
-            complaint.text = Some(line.trim().to_owned());
+            error.instruction = Some(without_state(line).to_owned());
+        } else if is_error(line) {
+            error.text = Some(line.trim().to_owned());
         }
     }
-    complaint
+    error
 }
 
 /// The number of the last instruction in a log.
@@ -51,7 +51,7 @@ fn without_state(line: &str) -> &str {
 }
 
 /// Whether a line is neither a state nor a statistic nor a remark.
-fn is_complaint(line: &str) -> bool {
+fn is_error(line: &str) -> bool {
     let line = line.trim();
     let (first, _) = line.split_once(' ').unwrap_or((line, ""));
     let is_register = |word: &str| {
@@ -97,26 +97,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_complaint_stands_before_the_statistics_whatever_these_are() {
+    fn the_error_stands_before_the_statistics_whatever_these_are() {
         // Of Linux 7.3.
         let log = "0: R1=ctx() R10=fp0\n; return ctx[2000]; @ causes.bpf.c:37\n\
                    0: (79) r0 = *(u64 *)(r1 +16000)         ; R0=scalar()\n\
                    invalid bpf_context access off=16000 size=8\nverification time 3770 usec\nstack depth max 0\n\
                    subprog 0 (reads_too_far) main insns_self 1 insns_total 1 stack 0\nprocessed 1 insns (limit 1000000)\n";
-        let complaint = parse(log);
-        assert_eq!(complaint.text.as_deref(), Some("invalid bpf_context access off=16000 size=8"));
-        assert_eq!(complaint.source.as_deref(), Some("return ctx[2000]; @ causes.bpf.c:37"));
-        assert_eq!(complaint.instruction.as_deref(), Some("0: (79) r0 = *(u64 *)(r1 +16000)"));
+        let error = parse(log);
+        assert_eq!(error.text.as_deref(), Some("invalid bpf_context access off=16000 size=8"));
+        assert_eq!(error.source.as_deref(), Some("return ctx[2000]; @ causes.bpf.c:37"));
+        assert_eq!(error.instruction.as_deref(), Some("0: (79) r0 = *(u64 *)(r1 +16000)"));
         assert_eq!(last_instruction(log), Some(0));
     }
 
     #[test]
-    fn states_and_remarks_are_no_complaints() {
+    fn states_and_remarks_are_no_errors() {
         // Of Linux 5.10 and 6.12.
         let log = "Unrecognized arg#0 type PTR\nfunc#0 @0\n0: R1=ctx(id=0,off=0,imm=0) R10=fp0\n R0_w=inv0 R10=fp0 fp-8=????mmmm\n\
                    from 3 to 5: R0=scalar() R10=fp0\nlast_idx 10 first_idx 2\nregs=2 stack=0 before 9: (77) r1 >>= 32\n\
                    mark_precise: frame0: last_idx 12 first_idx 11\n5: R0=1\n12: safe\n\n";
-        assert_eq!(parse(log), Complaint::default());
+        assert_eq!(parse(log), VerifierError::default());
     }
 
     #[test]

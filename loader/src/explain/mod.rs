@@ -10,7 +10,6 @@ mod globals;
 mod helpers;
 mod kernel;
 mod libbpf;
-mod lines;
 mod log;
 mod probe;
 mod statistics;

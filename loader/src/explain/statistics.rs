@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn the_statistics_of_5_10_and_6_12_are_read() {
         let log = "Unrecognized arg#0 type PTR\nBPF program is too large. Processed 1000001 insn\nverification time 2312217 usec\n\
-                   stack depth 8+16\nprocessed 1000001 insns (limit 1000000) max_states_per_insn 4 total_states 10001 \
+                   stack depth 8+16\nprocessed 1000001 insns (limit 1000000) max_states_per_insn 4 total_states 12000 \
                    peak_states 10001 mark_read 1\n";
         assert_eq!(read(log), [Some(1_000_001), Some(10_001), Some(24)]);
     }
