@@ -1,10 +1,12 @@
 //! A run of tests on kernels: the options that every such command has, and what is done with them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use hooklab_types::kernel::Need;
 use hooklab_types::report::{Report, Shard};
 use hooklab_types::test::TestId;
 use hooklab_vm::event::Observer;
@@ -98,6 +100,8 @@ pub struct Work {
     pub payload: Payload,
     /// The tests, each with whether its source says that it is to be left out.
     pub tests: Vec<(TestId, bool)>,
+    /// What some of them need of a kernel.
+    pub needs: BTreeMap<TestId, Vec<Need>>,
     /// How their names are read.
     pub naming: Naming,
     /// Environment variables of the tests.
@@ -158,9 +162,11 @@ impl RunOptions {
         let campaign = Campaign {
             payload: &work.payload.archive,
             tests: work.tests.iter().filter(|(_, ignored)| !ignored).map(|(test, _)| test.clone()).collect(),
+            needs: work.needs.clone(),
             env: work.env.iter().cloned().chain([work.payload.environment()]).collect(),
             collect: work.collect.clone(),
             check: !self.no_checks,
+            stream: false,
             retries: self.retries.into(),
             timeout: Duration::from_secs(self.timeout),
             boot_timeout: Duration::from_secs(self.boot_timeout),

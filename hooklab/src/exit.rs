@@ -30,8 +30,13 @@ pub struct UsageError(pub String);
 
 /// The program at fault, not the lab: clang or the packager has said why.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to package {}: see above", .0.display())]
-pub struct Refused(pub PathBuf);
+#[error("failed to {doing} {}: see above", source_file.display())]
+pub struct Refused {
+    /// What failed: to compile, or to package.
+    pub doing: &'static str,
+    /// The source.
+    pub source_file: PathBuf,
+}
 
 /// The user's own build failed; cargo has said why.
 #[derive(Debug, thiserror::Error)]

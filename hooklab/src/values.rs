@@ -1,6 +1,8 @@
 //! Values of options, with errors that read well after clap's own words.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use hooklab_types::demo::Filter;
+use hooklab_types::loader::LoaderKind;
 use hooklab_vm::kernel::{ParseSelectorError, Selector, Spec};
 
 /// One kernel or several.
@@ -17,6 +19,13 @@ pub fn spec(text: &str) -> Result<Spec, String> {
         Selector::One(spec) => Ok(spec),
         several => Err(format!("`{several}` means several kernels: name one")),
     }
+}
+
+/// A loader; help texts list all of them.
+#[must_use]
+pub fn loader() -> impl TypedValueParser<Value = LoaderKind> {
+    PossibleValuesParser::new(LoaderKind::ALL.map(LoaderKind::name))
+        .try_map(|name| name.parse::<LoaderKind>())
 }
 
 /// A PID, or the word for one that is not known yet.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use hooklab_types::loader::LoaderKind;
 use thiserror::Error;
 
-use crate::attach_point::AttachPoint;
+use crate::hook::Hook;
 use crate::package::Malformed;
 
 /// Why a program is not loaded, attached or followed.
@@ -56,7 +56,7 @@ pub enum Error {
 
     /// The object has no program to attach.
     #[error(
-        "failed to use `{}`: there is no program in it; put one into SEC(\"tp/CATEGORY/NAME\")",
+        "failed to use `{}`: there is no program in it; put one into a section such as SEC(\"tp/CATEGORY/NAME\")",
         path.display()
     )]
     NoProgram {
@@ -64,16 +64,24 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// hooklab does not attach programs of this kind.
-    #[error(
-        "failed to attach `{program}`: its section `{section}` names no tracepoint, and nothing else is supported; put \
-         it into SEC(\"tp/CATEGORY/NAME\")"
-    )]
-    UnsupportedSection {
+    /// Every program of an object with several failed.
+    #[error("failed to attach any program of `{}`: {}", path.display(), list(reasons))]
+    NothingAttached {
+        /// The path that the user gave.
+        path: PathBuf,
+        /// The functions, each with the reason.
+        reasons: Vec<(String, String)>,
+    },
+
+    /// The loader has no way to attach the program.
+    #[error("failed to attach `{program}` in section `{section}`: {reason}")]
+    NotAttachable {
         /// The function.
         program: String,
         /// Its section, as the object spells it.
         section: String,
+        /// What is missing, as a clause.
+        reason: String,
     },
 
     /// A filter was requested, but the object has no variable for it.
@@ -102,6 +110,30 @@ pub enum Error {
         name: String,
         /// The flag that would set it.
         flag: String,
+    },
+
+    /// `--event` names a struct that the object does not have.
+    #[error(
+        "failed to decode records as `struct {name}`: `{}` does not describe it; declare a global such as `const struct \
+         {name} *unused;` in the program, or leave --event out",
+        path.display()
+    )]
+    NoStruct {
+        /// The path that the user gave.
+        path: PathBuf,
+        /// The struct.
+        name: String,
+    },
+
+    /// The flag is for loaders that attach what we choose, where we choose.
+    #[error(
+        "failed to use --{flag}: {loader} decides by itself what it loads and where it attaches it; leave the flag out"
+    )]
+    ForeignFlag {
+        /// The flag, without its dashes.
+        flag: &'static str,
+        /// The loader.
+        loader: LoaderKind,
     },
 
     /// A package names a variable that its object does not have.
@@ -138,8 +170,8 @@ pub enum Error {
     NoTracepoint {
         /// The function.
         program: String,
-        /// Its attach point.
-        point: AttachPoint,
+        /// Its hook.
+        point: Hook,
     },
 
     /// The kernel's verifier rejected a program.
@@ -206,8 +238,8 @@ Exit codes:
    3  OBJECT cannot be read
    4  OBJECT is not an eBPF object
    5  there is no program in OBJECT
-   6  a program is not for a tracepoint
-   7  OBJECT has no global `pid_filter`
+   6  no program could be attached, or the loader cannot attach one of this kind
+   7  OBJECT has no such global, or no such struct
    8  no instruction reads the global that is to be set
    9  not permitted: neither CAP_SYS_ADMIN nor both CAP_BPF and CAP_PERFMON
   10  tracefs is not mounted
@@ -222,11 +254,12 @@ impl Error {
     /// The exit code for this error, as listed in [`EXIT_CODES`].
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::ForeignFlag { .. } => 2,
             Self::Unreadable { .. } => 3,
             Self::NotEbpf { .. } => 4,
             Self::NoProgram { .. } => 5,
-            Self::UnsupportedSection { .. } => 6,
-            Self::NoGlobal { .. } => 7,
+            Self::NothingAttached { .. } | Self::NotAttachable { .. } => 6,
+            Self::NoGlobal { .. } | Self::NoStruct { .. } => 7,
             Self::ConstantFolded { .. } => 8,
             Self::NoVariable { .. } => 15,
             Self::NotPermitted => 9,
@@ -238,6 +271,33 @@ impl Error {
             Self::BadPackage { .. } => 15,
             Self::NotPackage { .. } => 16,
         }
+    }
+
+    /// Why a program is not attached, on one line, where it stands beside the program's name.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Rejected { log, .. } => {
+                let said = |line: &&str| !line.trim().is_empty() && !line.starts_with("processed ");
+                let last = log.lines().rfind(said).unwrap_or("it gave no reason");
+                format!("the kernel's verifier rejected it: {}", last.trim())
+            }
+            Self::NotAttachable { reason, .. } => reason.clone(),
+            Self::NoTracepoint { .. } => "this kernel has no such tracepoint".to_owned(),
+            error => {
+                let mut text = error.to_string();
+                let mut cause = std::error::Error::source(error);
+                while let Some(error) = cause {
+                    text = format!("{text}: {error}");
+                    cause = error.source();
+                }
+                text.lines().collect::<Vec<_>>().join("; ")
+            }
+        }
+    }
+
+    /// Wraps an error of libbpf where it does not load, but reads.
+    pub(crate) fn library_error(what: &'static str, error: &libbpf_rs::Error) -> Self {
+        Self::System { what, source: io::Error::other(format!("{error:#}")) }
     }
 
     /// Wraps the error of a library, flattened: some libraries repeat causes in their messages.
@@ -259,6 +319,12 @@ impl Error {
     }
 }
 
+/// Programs and reasons as one sentence.
+fn list(reasons: &[(String, String)]) -> String {
+    let each = reasons.iter().map(|(program, reason)| format!("`{program}`: {reason}"));
+    each.collect::<Vec<_>>().join("; ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,6 +334,16 @@ mod tests {
         let error = Error::System { what: "poll", source: io::Error::other("x") };
         assert!(EXIT_CODES.contains(&format!("\n  {}  ", error.exit_code())));
         assert!(EXIT_CODES.contains(&format!("\n   {}  not permitted", Error::NotPermitted.exit_code())));
+    }
+
+    #[test]
+    fn a_reason_is_one_line() {
+        let log =
+            "0: R1=ctx()\n; int x = *p;\nR1 invalid mem access 'scalar'\nprocessed 2 insns\n".to_owned();
+        let rejected = Error::Rejected { program: "f".to_owned(), log };
+        assert_eq!(rejected.reason(), "the kernel's verifier rejected it: R1 invalid mem access 'scalar'");
+        let library = Error::library(LoaderKind::Aya, "attach `f`", &io::Error::other("a\nb"));
+        assert_eq!(library.reason(), "failed to attach `f` with aya: a; b");
     }
 
     #[test]

@@ -1,24 +1,26 @@
-//! Loads eBPF objects with one of several loaders and attaches their tracepoint programs.
+//! Loads eBPF objects with one of several loaders and attaches their programs.
 //!
 //! Each loader is a file under `loaders/` and an implementation of [`Loader`]. The common
 //! work happens before any loader runs: [`Object`] reads the file, unpacks a [`Package`], and finds the programs, their
-//! attach points and the globals that can be set; [`preflight`] checks whether this process and this kernel support
+//! hooks and the globals that can be set; [`preflight`] checks whether this process and this kernel support
 //! them. So the same mistake gives the same message with every loader.
 
 #[cfg(feature = "static")]
 use hooklab_libelf as _;
 
-pub mod attach_point;
 pub mod cli;
 mod cost;
 pub mod demo;
 pub mod error;
+mod events;
 pub mod explain;
+pub mod hook;
 mod loader;
 pub mod loaders;
 mod object;
 mod output;
 pub mod package;
+mod place;
 pub mod preflight;
 pub mod run;
 pub mod sibling;
@@ -26,9 +28,11 @@ mod trace;
 
 use std::process::ExitCode;
 
-pub use attach_point::AttachPoint;
 pub use error::Error;
-pub use loader::{AttachedProgram, Attachment, Job, Loader, Setting};
+pub use hook::{Hook, HookKind};
+pub use loader::{
+    Assignment, AttachedProgram, Attachment, Attempt, Failure, Job, Loader, Place, Setting, Value,
+};
 pub use object::{Global, Object, Program};
 pub use package::Package;
 

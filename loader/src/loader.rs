@@ -1,11 +1,12 @@
 //! The trait that each loader implements, with its input and output.
 
 use std::num::NonZeroU32;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use hooklab_types::loader::LoaderKind;
 
-use crate::{Error, Global, Object};
+use crate::{Error, Global, Object, Program};
 
 /// Loads programs into the kernel and attaches them.
 pub trait Loader: Sync {
@@ -17,13 +18,39 @@ pub trait Loader: Sync {
         &[]
     }
 
-    /// Loads all programs of the object and attaches each to the attach point that its section names.
+    /// Loads the programs of the job and attaches each to the hook that its section names. If some programs cannot be loaded
+    /// or attached, the others are.
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] if the verifier refuses one, [`Error::Library`] for everything else. On error
-    /// nothing stays in the kernel.
-    fn attach(&self, job: &Job<'_>) -> Result<Box<dyn Attachment>, Error>;
+    /// [`Error::Rejected`] or [`Error::Library`] if the loader can only do all or nothing. On error nothing stays in the kernel.
+    fn attach(&self, job: &Job<'_>) -> Result<Attempt, Error>;
+}
+
+/// What became of the programs of a job.
+pub struct Attempt {
+    /// Those that are attached, possibly none.
+    pub attachment: Box<dyn Attachment>,
+    /// The others.
+    pub failures: Vec<Failure>,
+}
+
+/// A program that is not attached, and why.
+#[derive(Debug)]
+pub struct Failure {
+    /// The program.
+    pub program: Program,
+    /// What prevents it.
+    pub error: Error,
+}
+
+/// A global and the bytes that it is set to before the kernel sees the program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Value {
+    /// The variable.
+    pub global: Global,
+    /// Its bytes, no more than the variable has.
+    pub bytes: Vec<u8>,
 }
 
 /// A global that the user sets with a flag.
@@ -35,13 +62,39 @@ pub struct Setting {
     pub flag: String,
 }
 
+/// A global and the value that the user gives it, both as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// The variable.
+    pub name: String,
+    /// Its value, in the notation of `--set`.
+    pub value: String,
+}
+
+/// Where programs go whose sections do not say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The network interface of XDP and TC programs.
+    pub interface: String,
+    /// The cgroup of cgroup programs; the root of cgroup2 if `None`.
+    pub cgroup: Option<PathBuf>,
+    /// The file of uprobes whose section names none.
+    pub path: Option<PathBuf>,
+}
+
 /// The input of a loader.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a> {
     /// The object, inspected.
     pub object: &'a Object,
-    /// The variable to set before the kernel sees the program, and the value.
+    /// The programs to attach, in the object's order.
+    pub programs: &'a [&'a Program],
+    /// The variable that `--pid-filter` sets, and the value; it is among the values, too.
     pub filter: Option<(&'a Global, NonZeroU32)>,
+    /// All variables to set.
+    pub values: &'a [Value],
+    /// Where programs go whose sections do not say it.
+    pub place: &'a Place,
 }
 
 /// Attached programs. Dropping it detaches them, too.
@@ -64,6 +117,15 @@ pub trait Attachment {
         Ok(())
     }
 
+    /// Opens the iterators among the programs: reading such a file runs the program.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    fn iterators(&self) -> Result<Vec<(String, OwnedFd)>, Error> {
+        Ok(Vec::new())
+    }
+
     /// Detaches and unloads all of them.
     ///
     /// # Errors
@@ -77,7 +139,7 @@ pub trait Attachment {
 pub struct AttachedProgram {
     /// The function.
     pub name: String,
-    /// Its attach point, as [`AttachPoint`](crate::AttachPoint) displays it.
+    /// Its hook, as [`Hook`](crate::Hook) displays it.
     pub attach: String,
     /// The kernel's id of the program, as `bpftool prog` shows it.
     pub id: u32,

@@ -1,4 +1,4 @@
-//! The content of a compiled eBPF object: its programs, their attach points, its globals.
+//! The content of a compiled eBPF object: its programs, their hooks, its globals.
 //!
 //! The format is documented in the kernel's `Documentation/bpf/llvm_reloc.rst` (relocations) and
 //! `Documentation/bpf/btf.rst` (`.BTF.ext`).
@@ -13,7 +13,7 @@ use object::{
 };
 
 use crate::package::LARGEST_PACKAGE;
-use crate::{AttachPoint, Error, Package};
+use crate::{Error, Hook, Package};
 
 /// The size of an eBPF instruction in bytes; `ld_imm64` takes two of them.
 const INSTRUCTION: u64 = 8;
@@ -36,8 +36,10 @@ pub struct Object {
 pub struct Program {
     /// The function's name.
     pub name: String,
-    /// The attach point that its section names.
-    pub attach_point: AttachPoint,
+    /// Its section, as the object spells it.
+    pub section: String,
+    /// The hook that its section names.
+    pub hook: Hook,
 }
 
 /// A global variable of a program.
@@ -94,7 +96,7 @@ impl Object {
     ///
     /// # Errors
     ///
-    /// [`Error::NotEbpf`], [`Error::NoProgram`] or [`Error::UnsupportedSection`].
+    /// [`Error::NotEbpf`] or [`Error::NoProgram`].
     pub fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self, Error> {
         let programs = find_programs(path, &parse_elf(path, &bytes)?)?;
         Ok(Self { path: path.to_owned(), bytes, package: None, programs })
@@ -147,6 +149,25 @@ impl Object {
         Ok(Some(global))
     }
 
+    /// The names of the maps that the object defines.
+    pub fn map_names(&self) -> Vec<String> {
+        let Ok(elf) = object::File::parse(&*self.bytes) else { return Vec::new() };
+        let Some(maps) = elf.section_by_name(".maps") else { return Vec::new() };
+        let symbols = elf.symbols().filter(|symbol| symbol.section_index() == Some(maps.index()));
+        symbols
+            .filter_map(|symbol| symbol.name().ok().filter(|name| !name.is_empty()).map(str::to_owned))
+            .collect()
+    }
+
+    /// The only struct that the package exports as what the program sends.
+    pub fn exported_type(&self) -> Option<String> {
+        let package = Package::decode(self.package.as_ref()?).ok()?;
+        match package.meta.get("export_types")?.as_array()?.as_slice() {
+            [only] => only.get("name")?.as_str().map(str::to_owned),
+            _ => None,
+        }
+    }
+
     /// Whether the object needs offsets looked up in the kernel's BTF (CO-RE).
     pub fn has_core_relocations(&self) -> bool {
         let section = object::File::parse(&*self.bytes).ok().and_then(|elf| {
@@ -193,11 +214,11 @@ fn find_programs(path: &Path, elf: &object::File<'_>) -> Result<Vec<Program>, Er
             .collect();
         functions.sort_by_key(object::ObjectSymbol::address);
         for function in functions {
-            let program = function.name().unwrap_or_default().to_owned();
-            let Some(attach_point) = AttachPoint::from_section(section_name) else {
-                return Err(Error::UnsupportedSection { program, section: section_name.to_owned() });
-            };
-            programs.push(Program { name: program, attach_point });
+            programs.push(Program {
+                name: function.name().unwrap_or_default().to_owned(),
+                section: section_name.to_owned(),
+                hook: Hook::from_section(section_name),
+            });
         }
     }
     if programs.is_empty() {

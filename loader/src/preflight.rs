@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
-use crate::{AttachPoint, Error, Program};
+use crate::{Error, Failure, HookKind, Program};
 
 /// Numbers of the capabilities, from the kernel's `include/uapi/linux/capability.h`.
 const CAP_SYS_ADMIN: u32 = 21;
@@ -52,23 +52,31 @@ pub fn find_tracefs() -> Result<PathBuf, Error> {
     Err(missing)
 }
 
-/// Checks whether the kernel has the attach point of each program.
+/// Whether any of the programs is for a tracepoint, which libraries look up in tracefs.
+pub fn needs_tracefs(programs: &[Program]) -> bool {
+    programs.iter().any(|program| program.hook.kind == HookKind::Tracepoint)
+}
+
+/// Finds the programs for tracepoints that the kernel does not have.
 ///
 /// # Errors
 ///
-/// [`Error::NoTracepoint`] for the first that is missing, [`Error::System`] if tracefs cannot be read.
-pub fn check_attach_points(tracefs: &Path, programs: &[Program]) -> Result<(), Error> {
-    for Program { name, attach_point } in programs {
-        let AttachPoint::Tracepoint { category, name: event } = attach_point;
+/// [`Error::System`] if tracefs cannot be read.
+pub fn missing_tracepoints(tracefs: &Path, programs: &[Program]) -> Result<Vec<Failure>, Error> {
+    let mut missing = Vec::new();
+    for program in programs.iter().filter(|program| !program.hook.is_optional) {
+        let Some((category, event)) = program.hook.tracepoint() else { continue };
         match tracefs.join("events").join(category).join(event).join("id").symlink_metadata() {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::NoTracepoint { program: name.clone(), point: attach_point.clone() });
+                let error =
+                    Error::NoTracepoint { program: program.name.clone(), point: program.hook.clone() };
+                missing.push(Failure { program: program.clone(), error });
             }
             Err(source) => return Err(Error::System { what: "look up the tracepoint in tracefs", source }),
         }
     }
-    Ok(())
+    Ok(missing)
 }
 
 /// The bit set after `CapEff:`, empty if there is no such line.

@@ -49,11 +49,6 @@ fn an_object_needs_a_program() {
     assert_snapshot!("no-program", Run::new("libbpf", "no-program").refusal());
 }
 
-#[test]
-fn a_kprobe_is_not_supported() {
-    assert_snapshot!("unsupported-section", Run::new("libbpf", "kprobe").refusal());
-}
-
 /// Unmounts tracefs for this thread and its children; the rest of the system keeps it.
 fn hide_tracefs() {
     unshare(CloneFlags::CLONE_NEWNS).expect("root may have a mount namespace of its own");

@@ -89,6 +89,12 @@ impl Kernel {
         }
     }
 
+    /// Whether it has tests, and lacks what every one of them needs.
+    pub fn supports_none(&self) -> bool {
+        let mut run = self.tests.iter().filter(|cell| cell.outcome != Outcome::Ignored).peekable();
+        run.peek().is_some() && run.all(|cell| cell.outcome == Outcome::Unsupported)
+    }
+
     /// Tests that passed, but not at once.
     pub fn flaky(&self) -> usize {
         self.tests.iter().filter(|cell| cell.outcome == Outcome::Flaky).count()
@@ -100,7 +106,7 @@ impl Kernel {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum KernelOutcome {
-    /// Every test passed, or was ignored.
+    /// Every test passed, was ignored, or needs a feature that the kernel lacks.
     Passed,
     /// A test did not pass.
     Failed,
@@ -125,7 +131,7 @@ pub struct Cell {
     pub outcome: Outcome,
     /// Seconds from the start of its process to its end.
     pub seconds: f64,
-    /// Its output, or why the guest crashed; null if it passed.
+    /// Its output, or why the guest crashed, or what the kernel lacks; null if it passed.
     pub message: Option<String>,
     /// Programs that it loaded, as far as it reports them.
     #[serde(default)]

@@ -4,6 +4,8 @@ mod build;
 mod checkout;
 mod cli;
 mod commands;
+#[path = "../../tests/hooks.rs"]
+mod hooks;
 mod page;
 mod programs;
 mod rust;

@@ -1,9 +1,13 @@
 //! Which tests run: what their names say, and what the user asked for.
 
+use std::collections::BTreeMap;
+
 use hooklab::naming::{Name, Naming};
+use hooklab_types::kernel::Need;
 use hooklab_vm::TestId;
 use hooklab_vm::binary::Test;
 
+use crate::hooks::Hook;
 use crate::programs::{Language, ProgramOptions};
 
 /// The tests of a binary, and how their names are read.
@@ -54,9 +58,28 @@ impl Selection {
         self.tests.iter().any(|test| self.name(test).loader.is_none_or(|loader| loaders.contains(&&*loader)))
     }
 
-    /// The tests' names, for a person.
-    pub(crate) fn titles(&self) -> impl Iterator<Item = (String, bool)> + '_ {
-        self.tests.iter().map(|test| (self.name(test).to_string(), test.ignored))
+    /// What the tests need of a kernel: what their programs do.
+    pub(crate) fn needs(&self) -> BTreeMap<TestId, Vec<Need>> {
+        let needs = |test: &Test| (id(test), self.needs_of(test).to_vec());
+        self.tests.iter().map(needs).filter(|(_, needs)| !needs.is_empty()).collect()
+    }
+
+    fn needs_of(&self, test: &Test) -> &'static [Need] {
+        let program = self.name(test).program;
+        program.and_then(|label| Hook::of_label(&label)).map_or(&[], |hook| hook.needs)
+    }
+
+    /// The tests' names, for a person, each with what it takes to be run.
+    pub(crate) fn titles(&self) -> impl Iterator<Item = String> + '_ {
+        self.tests.iter().map(|test| {
+            let needs: Vec<String> = self.needs_of(test).iter().map(Need::to_string).collect();
+            let note = match (test.ignored, &needs[..]) {
+                (true, _) => " (ignored)".into(),
+                (false, []) => String::new(),
+                (false, needs) => format!(" (needs {})", needs.join(", ")),
+            };
+            format!("{}{note}", self.name(test))
+        })
     }
 }
 

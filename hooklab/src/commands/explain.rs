@@ -1,5 +1,6 @@
 //! `hooklab explain`: on which kernels the programs of objects load, and why not on the others.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -97,6 +98,7 @@ impl Explain {
         let work = Work {
             payload,
             tests: units.iter().map(|(_, unit)| (test(unit), false)).collect(),
+            needs: BTreeMap::new(),
             naming: Naming::Plain,
             env: vec![EnvVar::text(JOB_VARIABLE, serde_json::to_string(&job)?)],
             collect: Some(DIRECTORY.into()),

@@ -66,9 +66,8 @@ pub struct Run {
     /// A kernel, or several, as for vm-test; may be repeated. The first of vm-test's own without it
     #[arg(short, long = "kernel", value_name = "SPEC", value_parser = values::kernels)]
     kernels: Vec<Selector>,
-    /// What loads it: aya, libbpf, or for packages eunomia or ecli. Without it eunomia for a package, libbpf for an
-    /// object
-    #[arg(short, long, value_name = "NAME")]
+    /// Load the program with this loader [default: eunomia for a package, libbpf for an object]
+    #[arg(short, long, value_name = "NAME", value_parser = values::loader())]
     loader: Option<LoaderKind>,
     #[command(flatten)]
     ecli: EcliOptions,
@@ -109,6 +108,7 @@ impl Run {
         let campaign = Campaign {
             payload: &payload.archive,
             tests: vec![TestId { binary: BINARY.into(), name: demo::TEST.into() }],
+            needs: BTreeMap::new(),
             env: self.environment(&name, &payload)?,
             collect: Some(demo::DIRECTORY.into()),
             timeout: LIMIT,
@@ -116,6 +116,7 @@ impl Run {
             machines: guests::at_once(),
             isolation: Isolation::Shared,
             check: false,
+            stream: false,
             retries: 0,
             saved: Some(&saved),
             fail_fast: false,
@@ -231,7 +232,7 @@ impl Observer for Answers {
                 answers.entry(spec).or_default().failure = Some(message.unwrap_or_default());
             }
             Event::KernelEnded { spec, error: Some(error), .. } => {
-                answers.entry(spec).or_default().failure = Some(error);
+                answers.entry(spec).or_default().failure = Some(error.to_string());
             }
             _ => {}
         }

@@ -107,7 +107,7 @@ impl Observer for Collector {
                 self.with(&spec, |kernel| kernel.tests.push(cell));
             }
             Event::KernelEnded { spec, error, wall } => self.with(&spec, |kernel| {
-                kernel.error = error;
+                kernel.error = error.map(|error| error.to_string());
                 kernel.wall_seconds = round(wall);
             }),
             _ => {}
@@ -122,6 +122,8 @@ fn round(duration: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use hooklab_vm::event::KernelError;
+
     use super::*;
     use crate::exit::Exit;
 
@@ -142,7 +144,7 @@ mod tests {
     }
 
     fn over(error: Option<&str>) -> Event {
-        let error = error.map(str::to_owned);
+        let error = error.map(|error| KernelError::Failed(error.to_owned()));
         Event::KernelEnded { spec: "6.12".into(), error, wall: Duration::from_secs(1) }
     }
 

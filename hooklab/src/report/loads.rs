@@ -1,6 +1,6 @@
 //! What tests loaded into the kernel, as their helper notes it in files that come back from the guest.
 
-use hooklab_types::loader::{Attached, Program};
+use hooklab_types::loader::{Attached, Line, Program};
 use hooklab_types::report::Load;
 
 /// Where tests put these files, below the directory that is collected (`tests/guest/support/loads.rs`).
@@ -16,7 +16,10 @@ pub fn read(path: &str, content: &str) -> Vec<Load> {
     if !path.starts_with(DIRECTORY) {
         return Vec::new();
     }
-    let lines = content.lines().filter_map(|line| serde_json::from_str::<Attached>(line).ok());
+    let lines = content.lines().filter_map(|line| match serde_json::from_str(line) {
+        Ok(Line::Attached(attached)) => Some(attached),
+        _ => None,
+    });
     let lines = lines.filter(|line| is_name(&line.object));
     let loads = lines.flat_map(|Attached { loader, object, programs, .. }| {
         let programs = programs.into_iter().filter(|program| is_name(&program.name)).take(PROGRAMS);
@@ -42,11 +45,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_program_of_each_line_is_a_load_and_nonsense_is_none() {
+    fn each_program_of_each_line_is_a_load_and_other_text_is_none() {
         let content = r#"{"event":"attached","loader":"aya","object":"pair.bpf.o","programs":[
             {"name":"a","attach":"x","id":1,"verified_instructions":7,"jited_bytes":60},{"name":"b","attach":"y","id":2}]}"#
             .replace('\n', "")
-            + "\nnonsense\n";
+            + "\nother text\n";
         let loads = read("loads/17.jsonl", &content);
         assert_eq!(loads.len(), 2);
         assert_eq!(

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use hooklab_loader::loaders::libbpf_messages::verifier_log;
-use hooklab_loader::{AttachPoint, AttachedProgram, Attachment, Error, Job, Loader, Program, Setting};
+use hooklab_loader::{AttachedProgram, Attachment, Attempt, Error, Job, Loader, Program, Setting};
 
 use crate::child::{Ecli, Waited};
 use crate::flags::Values;
@@ -52,7 +52,7 @@ impl Loader for EcliLoader {
         &self.values.set
     }
 
-    fn attach(&self, job: &Job<'_>) -> Result<Box<dyn Attachment>, Error> {
+    fn attach(&self, job: &Job<'_>) -> Result<Attempt, Error> {
         let (program, package) = (program(), job.object.path());
         let verbose = self.values.package.meta.debug_verbose;
         let mut ecli = Ecli::start(&program, package, &self.flags(job)?, verbose)
@@ -76,7 +76,8 @@ impl Loader for EcliLoader {
             .map_err(|source| Error::System { what: "list the programs that ecli has attached", source })?;
         let programs = self.values.programs(job.object);
         let programs = programs.map(|program| claim(&mut attached, program)).collect::<Result<_, _>>()?;
-        Ok(Box::new(EcliAttachment { programs, ecli, has_ended: false }))
+        let attachment = Box::new(EcliAttachment { programs, ecli, has_ended: false });
+        Ok(Attempt { attachment, failures: Vec::new() })
     }
 }
 
@@ -96,18 +97,16 @@ fn program() -> PathBuf {
 
 /// Finds a program among those that the kernel reports as attached by `ecli`: its own log is no proof.
 fn claim(attached: &mut Vec<Attached>, program: &Program) -> Result<AttachedProgram, Error> {
-    let Program { name, attach_point } = program;
-    let AttachPoint::Tracepoint { name: event, .. } = attach_point;
+    let Program { name, hook, .. } = program;
+    let event = hook.tracepoint().map_or(hook.target.as_str(), |(_, event)| event);
     let at = attached.iter().position(|attached| attached.is(name, event)).ok_or_else(|| Error::Library {
         loader: KIND,
         what: format!("attach `{name}`"),
-        source: format!(
-            "it reports that it runs, but the kernel has none of its programs at `{attach_point}`"
-        )
-        .into(),
+        source: format!("it reports that it runs, but the kernel has none of its programs at `{hook}`")
+            .into(),
     })?;
     let id = attached.swap_remove(at).id;
-    Ok(AttachedProgram { name: name.clone(), attach: attach_point.to_string(), id })
+    Ok(AttachedProgram { name: name.clone(), attach: hook.to_string(), id })
 }
 
 struct EcliAttachment {

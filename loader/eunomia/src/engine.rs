@@ -9,7 +9,7 @@ use bpf_loader_lib::meta::ComposedObject;
 use bpf_loader_lib::skeleton::BpfSkeleton;
 use bpf_loader_lib::skeleton::builder::BpfSkeletonBuilder;
 use hooklab_loader::loaders::libbpf_messages::{self as messages, one_line, verifier_log};
-use hooklab_loader::{AttachedProgram, Attachment, Error, Global, Job, Loader, Program, Setting};
+use hooklab_loader::{AttachedProgram, Attachment, Attempt, Error, Global, Job, Loader, Program, Setting};
 
 use crate::flags::{Values, not_listed};
 
@@ -36,7 +36,7 @@ impl Loader for Eunomia {
         &self.values.set
     }
 
-    fn attach(&self, job: &Job<'_>) -> Result<Box<dyn Attachment>, Error> {
+    fn attach(&self, job: &Job<'_>) -> Result<Attempt, Error> {
         let mut package = self.values.package.clone();
         if let Some((global, pid)) = job.filter {
             set_filter(&mut package, global, pid)?;
@@ -63,7 +63,7 @@ impl Loader for Eunomia {
         let skeleton = opened.load_and_attach().map_err(|error| failed("load", &error))?;
         let programs = self.values.programs(job.object);
         let programs = programs.map(|program| describe(&skeleton, program)).collect::<Result<_, _>>()?;
-        Ok(Box::new(EunomiaAttachment { programs, skeleton }))
+        Ok(Attempt { attachment: Box::new(EunomiaAttachment { programs, skeleton }), failures: Vec::new() })
     }
 }
 
@@ -82,7 +82,7 @@ fn describe(skeleton: &BpfSkeleton, program: &Program) -> Result<AttachedProgram
         .ok_or(io::ErrorKind::NotFound.into())
         .and_then(program_id)
         .map_err(|source| Error::System { what: "ask for the id of a program", source })?;
-    Ok(AttachedProgram { name: program.name.clone(), attach: program.attach_point.to_string(), id })
+    Ok(AttachedProgram { name: program.name.clone(), attach: program.hook.to_string(), id })
 }
 
 /// The kernel's id of an open program (the kernel's `bpf_prog_show_fdinfo`).

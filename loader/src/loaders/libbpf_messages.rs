@@ -55,6 +55,14 @@ pub fn verifier_log(messages: &str) -> Option<Error> {
     Some(Error::Rejected { program: program.to_owned(), log: log.to_owned() })
 }
 
+/// The program that libbpf speaks of last, which is the one that it failed to load.
+pub fn blamed_program(messages: &str) -> Option<&str> {
+    messages.lines().rev().find_map(|line| {
+        let (name, _) = line.strip_prefix("libbpf: prog '")?.split_once("': ")?;
+        Some(name)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +74,14 @@ mod tests {
                         libbpf: prog 'a': failed to load: -13\n";
         let Some(Error::Rejected { program, log }) = verifier_log(messages) else { panic!("no log") };
         assert_eq!((program.as_str(), log.as_str()), ("a", "it's bad\nvery\n"));
+    }
+
+    #[test]
+    fn the_last_program_that_failed_is_blamed() {
+        let messages = "libbpf: prog 'a': relo #0\nlibbpf: prog 'b': failed to load: -13\n\
+                        libbpf: failed to load object 'x'\n";
+        assert_eq!(blamed_program(messages), Some("b"));
+        assert_eq!(blamed_program("libbpf: map 'prog 'x': y': failed\n"), None);
     }
 
     #[test]

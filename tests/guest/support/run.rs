@@ -122,7 +122,9 @@ pub(crate) fn refusal_of(command: Command) -> String {
 
 /// Reads the line that says that the programs are live.
 fn attached_programs(line: &str, name: &str) -> Vec<Program> {
-    let attached: loader::Attached = serde_json::from_str(line).expect("the loader prints one line of JSON");
+    let Ok(loader::Line::Attached(attached)) = serde_json::from_str(line) else {
+        panic!("the first line is not about attached programs: {line}")
+    };
     assert_eq!(attached.loader.name(), name, "{line}");
     assert!(attached.programs.iter().all(|program| program.id > 0), "{line}");
     attached

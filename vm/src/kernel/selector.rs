@@ -173,9 +173,9 @@ mod tests {
     fn what_is_neither_is_refused_with_a_reason() {
         let message = parse(">=6.1 <7").unwrap_err().to_string();
         assert!(message.contains("`>=6.1 <7`: expected comma"), "{message}");
-        let message = parse("nonsense!").unwrap_err().to_string();
+        let message = parse("no kernel!").unwrap_err().to_string();
         assert!(
-            message.starts_with("failed to understand the kernel `nonsense!`: give a series"),
+            message.starts_with("failed to understand the kernel `no kernel!`: give a series"),
             "{message}"
         );
     }

@@ -96,6 +96,7 @@ impl VmTest {
         let work = Work {
             payload: build::pack(checkout, &artifacts, ecli.as_ref())?,
             tests: tests.tests.iter().map(|test| (selection::id(test), test.ignored)).collect(),
+            needs: tests.needs(),
             naming: self.naming(),
             env: self.environment(),
             // Of other people's tests nothing is to come into our checkout.
@@ -209,8 +210,8 @@ impl VmTest {
 
 fn list(specs: &[Spec], tests: &Selection) {
     for spec in specs {
-        for (title, ignored) in tests.titles() {
-            out!("{spec} {title}{}", if ignored { " (ignored)" } else { "" });
+        for title in tests.titles() {
+            out!("{spec} {title}");
         }
     }
 }
