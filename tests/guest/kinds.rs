@@ -14,10 +14,10 @@ fn call(pid: u32, number: u32, bytes: u32) -> String {
 }
 
 #[rstest]
-#[case::aya_ring("aya", "ring-buffer")]
-#[case::libbpf_ring("libbpf", "ring-buffer")]
-#[case::aya_perf("aya", "perf-buffer")]
-#[case::libbpf_perf("libbpf", "perf-buffer")]
+#[case::aya_on_ring_buffer("aya", "ring-buffer")]
+#[case::libbpf_on_ring_buffer("libbpf", "ring-buffer")]
+#[case::aya_on_perf_buffer("aya", "perf-buffer")]
+#[case::libbpf_on_perf_buffer("libbpf", "perf-buffer")]
 fn records_are_decoded(#[case] loader: &str, #[case] object: &str) {
     let mut writer = Actor::start();
     let before = KernelObjects::now();
