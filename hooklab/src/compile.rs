@@ -1,5 +1,7 @@
 //! Compiles eBPF programs in C with clang, and packs them as `ecc` does.
 
+pub mod vmlinux;
+
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use xshell::{Shell, cmd};
 
 use crate::exit::Refused;
 use crate::lab::Lab;
+use crate::options::KernelOptions;
 use crate::setup;
 
 /// Oldest clang whose objects carry what the loaders need.
@@ -67,6 +70,39 @@ pub fn flags(include: &Path) -> Vec<String> {
     flags
 }
 
+/// A program in C that is to be compiled.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// The file, as an absolute path: clang runs in its directory.
+    pub path: &'a Path,
+    /// The header with the structs that it sends to readers of events.
+    pub header: Option<&'a Path>,
+    /// Directories with more headers, as absolute paths.
+    pub include: &'a [PathBuf],
+    /// Where the kernel comes from whose types `vmlinux.h` has.
+    pub kernels: &'a KernelOptions,
+}
+
+impl<'a> Source<'a> {
+    /// What the file's name has before its first dot.
+    pub fn name(&self) -> String {
+        let file = self.file();
+        file.split('.').next().unwrap_or_default().to_owned()
+    }
+
+    fn file(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    fn directory(&self) -> &'a Path {
+        self.path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    }
+
+    fn refused(&self, doing: &'static str) -> Refused {
+        Refused { doing, source_file: self.path.to_owned() }
+    }
+}
+
 /// Compiles a source and packs the object; writes nothing unless all goes well.
 ///
 /// Structs of the header are described for readers of events. The paths of what was written are printed.
@@ -74,41 +110,59 @@ pub fn flags(include: &Path) -> Vec<String> {
 /// # Errors
 ///
 /// [`Refused`] if the source is at fault.
-pub fn package(
+pub fn package(lab: &Lab, source: &Source<'_>, output: &Path, observer: &dyn Observer) -> Result<Vec<u8>> {
+    let packager = lab.guest_half.packager(lab, observer)?;
+    let structs = source.header.map_or(Ok(Vec::new()), exported_structs)?;
+    let object = tempfile::Builder::new().suffix(".bpf.o").tempfile()?.into_temp_path();
+    object_at(lab, source, &structs, &packager, &object, observer)?;
+    let name = source.name();
+    observer.notify(Event::Step(format!("packing {name}")));
+    let mut packer = Command::new(&packager);
+    packer.arg(&object).args(["--name", &name]).arg("--output").arg(output);
+    packer.args(structs.iter().flat_map(|name| ["--export", name])).stderr(Stdio::inherit());
+    let packed = packer.output().context("failed to run the packager")?;
+    lab.check_interrupt()?;
+    if packed.status.success() { Ok(packed.stdout) } else { Err(source.refused("package").into()) }
+}
+
+/// Compiles a source to an object.
+///
+/// # Errors
+///
+/// [`Refused`] if the source is at fault.
+pub fn object(lab: &Lab, source: &Source<'_>, output: &Path, observer: &dyn Observer) -> Result<()> {
+    let packager = lab.guest_half.packager(lab, observer)?;
+    let structs = source.header.map_or(Ok(Vec::new()), exported_structs)?;
+    object_at(lab, source, &structs, &packager, output, observer)
+}
+
+fn object_at(
     lab: &Lab,
-    source: &Path,
-    header: Option<&Path>,
-    include: &[PathBuf],
+    source: &Source<'_>,
+    structs: &[String],
+    packager: &Path,
     output: &Path,
     observer: &dyn Observer,
 ) -> Result<()> {
-    let packager = lab.guest_half.packager(lab, observer)?;
     lab.check_interrupt()?;
-    let file = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let name = file.split('.').next().unwrap_or_default();
-    let structs = header.map_or(Ok(Vec::new()), exported_structs)?;
     compiler()?;
-    let mut flags = flags(&headers(lab, &packager)?);
-    // A program of somebody else's, as it stands: what is dubious in it is told, and no error.
+    let mut flags = flags(&headers(lab, packager)?);
+    // Somebody else's program, as it is: dubious code is a warning, not an error.
     flags.extend(["-Wno-unknown-attributes", "-D__TARGET_ARCH_x86"].map(str::to_owned));
-    flags.extend(include.iter().map(|directory| format!("-I{}", directory.display())));
-
-    observer.notify(Event::Step(format!("compiling {file}")));
-    let object = tempfile::Builder::new().suffix(".bpf.o").tempfile()?.into_temp_path();
-    let refused = || Refused(source.to_owned());
-    let directory =
-        source.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !compile(directory, &file, &structs, &flags, &object)? {
-        lab.check_interrupt()?;
-        return Err(refused().into());
+    flags.extend(source.include.iter().map(|directory| format!("-I{}", directory.display())));
+    if vmlinux::is_missing(source.directory(), &source.file(), &flags)? {
+        let directory = vmlinux::directory(lab, source.kernels, packager, observer)?;
+        flags.push(format!("-ffile-prefix-map={}=include", directory.display()));
+        flags.extend(["-isystem".into(), directory.display().to_string()]);
+        // Since 7.0 the kernel itself is built with this: its structs embed others by their tags.
+        flags.push("-fms-extensions".into());
     }
-    observer.notify(Event::Step(format!("packing {name}")));
-    let mut packer = Command::new(&packager);
-    packer.arg(&object).args(["--name", name]).arg("--output").arg(output);
-    packer.args(structs.iter().flat_map(|name| ["--export", name]));
-    let packed = packer.status().context("failed to run the packager")?;
-    lab.check_interrupt()?;
-    if packed.success() { Ok(()) } else { Err(refused().into()) }
+    observer.notify(Event::Step(format!("compiling {}", source.file())));
+    if !compile(source.directory(), &source.file(), structs, &flags, output)? {
+        lab.check_interrupt()?;
+        return Err(source.refused("compile").into());
+    }
+    Ok(())
 }
 
 /// Runs clang in the source's directory, so that what it notes of paths does not depend on where that is.
@@ -136,6 +190,13 @@ fn compile(
         let _ = input.write_all(text.as_bytes());
     }
     Ok(child.wait().context("failed to run clang")?.success())
+}
+
+/// The header of the same name beside a source, if there is one: it has the structs that the program sends.
+pub fn header_beside(source: &Path) -> Option<PathBuf> {
+    let file = source.file_name()?.to_str()?;
+    let header = source.with_file_name(format!("{}.h", file.split('.').next()?));
+    header.is_file().then_some(header)
 }
 
 /// The names of the structs that a header defines, found as `ecc` finds them: by `struct NAME {`.

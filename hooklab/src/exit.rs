@@ -30,8 +30,23 @@ pub struct UsageError(pub String);
 
 /// The program at fault, not the lab: clang or the packager has said why.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to package {}: see above", .0.display())]
-pub struct Refused(pub PathBuf);
+#[error("failed to {doing} {}: see above", source_file.display())]
+pub struct Refused {
+    /// What failed: to compile, or to package.
+    pub doing: &'static str,
+    /// The source.
+    pub source_file: PathBuf,
+}
+
+/// The program at fault: no kernel could load it.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to use {}: {why}", path.display())]
+pub struct BadProgram {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub why: String,
+}
 
 /// The user's own build failed; cargo has said why.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +78,9 @@ impl Exit {
         err!("{} {error:#}", console::style("error:").red().bold().for_stderr());
         match () {
             () if error.is::<UsageError>() => Self::Usage,
-            () if error.is::<Refused>() || error.is::<BuildFailed>() => Self::TestsFailed,
+            () if error.is::<Refused>() || error.is::<BadProgram>() || error.is::<BuildFailed>() => {
+                Self::TestsFailed
+            }
             () => Self::Lab,
         }
     }

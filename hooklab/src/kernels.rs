@@ -39,6 +39,8 @@ fn remedy(obstacle: Obstacle) -> String {
         Obstacle::Lock => "run `hooklab kernels lock`, or leave out --locked".into(),
         Obstacle::DamagedLock => "`hooklab kernels lock` makes a new one once the file is deleted".into(),
         Obstacle::Offline => "leave out --offline".into(),
+        Obstacle::Elf(image) => format!("pass the {image} that was built with it"),
+        Obstacle::NotBuilt(command) => format!("build it there with `{command}`"),
         Obstacle::NoMirror => "pass --mirror URL or set HOOKLAB_MIRROR".into(),
         Obstacle::NotInstalled(package) => format!("install the package {package}"),
         Obstacle::StorageFull => "make room, or set HOOKLAB_CACHE to another directory".into(),

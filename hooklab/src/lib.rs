@@ -14,6 +14,7 @@ pub mod commands;
 pub mod compile;
 pub mod ecli;
 pub mod exit;
+pub mod explain;
 pub mod guest_half;
 pub mod guests;
 pub mod kernels;

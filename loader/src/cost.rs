@@ -9,6 +9,7 @@ pub(crate) fn of(id: u32) -> Cost {
     let told = |program: ProgramInfo| Cost {
         verified_instructions: program.verified_instruction_count(),
         jited_bytes: Some(program.size_jitted()).filter(|bytes| *bytes > 0),
+        ..Cost::default()
     };
     program.map(told).unwrap_or_default()
 }

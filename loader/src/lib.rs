@@ -13,6 +13,7 @@ mod cost;
 pub mod demo;
 pub mod error;
 mod events;
+pub mod explain;
 pub mod globals;
 pub mod hook;
 mod loader;

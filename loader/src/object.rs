@@ -245,7 +245,7 @@ fn find_programs(path: &Path, elf: &object::File<'_>) -> Result<Vec<Program>, Er
 ///
 /// A relocation names a symbol in the section and has no addend of its own: the instruction's immediate holds what is
 /// added to the symbol's value. clang often addresses static variables relative to the start of the section.
-fn loaded_addresses(elf: &object::File<'_>, target: SectionIndex) -> impl Iterator<Item = u64> {
+pub(crate) fn loaded_addresses(elf: &object::File<'_>, target: SectionIndex) -> impl Iterator<Item = u64> {
     elf.sections().filter(is_code).flat_map(move |code| {
         let data = code.data().unwrap_or_default();
         code.relocations()

@@ -56,6 +56,19 @@ impl<'btf> Printer<'btf> {
     }
 }
 
+impl Printer<'_> {
+    /// The definition of a type, after those that it needs and that were not printed before.
+    pub(crate) fn define(&mut self, id: u32) -> io::Result<String> {
+        self.text.0.clear();
+        // SAFETY: The printer lives; libbpf checks the number.
+        let result = unsafe { sys::btf_dump__dump_type(self.dump.as_ptr(), id) };
+        if result < 0 {
+            return Err(io::Error::from_raw_os_error(-result));
+        }
+        Ok(mem::take(&mut self.text.0))
+    }
+}
+
 impl Drop for Printer<'_> {
     fn drop(&mut self) {
         // SAFETY: Nobody else has it.

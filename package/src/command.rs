@@ -7,17 +7,17 @@ use std::process::ExitCode;
 use clap::Parser;
 use libbpf_sys::API_HEADERS;
 
-use crate::{Error, describe, read, write};
+use crate::{Error, describe, read, write, write_vmlinux};
 
 /// Packs a compiled eBPF object: writes NAME.bpf.o, NAME.skel.json and package.json
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
     /// An object, as clang writes it with -g
-    #[arg(required_unless_present = "headers")]
+    #[arg(required_unless_present_any = ["headers", "vmlinux"])]
     object: Option<PathBuf>,
     /// What the files are named after, as NAME in NAME.bpf.c
-    #[arg(long, required_unless_present = "headers")]
+    #[arg(long, required_unless_present_any = ["headers", "vmlinux"])]
     name: Option<String>,
     /// Describe this struct for readers of events; may be repeated
     #[arg(long = "export", value_name = "STRUCT")]
@@ -28,6 +28,9 @@ struct Arguments {
     /// Write the headers that programs include as <bpf/NAME.h> into DIR/bpf, and stop
     #[arg(long, value_name = "DIR", conflicts_with_all = ["object", "name"])]
     headers: Option<PathBuf>,
+    /// Write vmlinux.h, with all types of the kernel whose BTF is in this file, and stop
+    #[arg(long, value_name = "BTF", conflicts_with_all = ["object", "name", "headers"])]
+    vmlinux: Option<PathBuf>,
 }
 
 /// Executes the command line and returns the exit code.
@@ -46,7 +49,11 @@ pub fn main() -> ExitCode {
 }
 
 fn pack(arguments: &Arguments) -> Result<Vec<PathBuf>, Error> {
-    let Arguments { object: Some(path), name: Some(name), exports, output, headers: None } = arguments else {
+    if let Some(btf) = &arguments.vmlinux {
+        return Ok(vec![write_vmlinux(btf, &arguments.output)?]);
+    }
+    let Arguments { object: Some(path), name: Some(name), exports, output, headers: None, .. } = arguments
+    else {
         return arguments.headers.as_deref().map_or(Ok(Vec::new()), write_headers);
     };
     let object = read(path)?;

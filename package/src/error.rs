@@ -48,6 +48,22 @@ pub enum Error {
     /// The header names a struct that the compiled program lacks.
     #[error("failed to export `{0}`: the program does not have this struct; include the header in it")]
     NoStruct(String),
+    /// A file is no BTF.
+    #[error("failed to read the BTF in {}", path.display())]
+    Btf {
+        /// Its path.
+        path: PathBuf,
+        /// libbpf's error.
+        source: libbpf_rs::Error,
+    },
+    /// libbpf cannot print the types of a kernel.
+    #[error("failed to print type {id} of a kernel in C")]
+    KernelType {
+        /// Its number.
+        id: u32,
+        /// libbpf's error.
+        source: io::Error,
+    },
     /// A file cannot be read.
     #[error("failed to read {}", path.display())]
     Read {

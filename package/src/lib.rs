@@ -10,6 +10,7 @@ mod export;
 mod object_file;
 mod output;
 mod skeleton;
+mod vmlinux;
 
 pub use command::main;
 pub use error::Error;
@@ -17,6 +18,7 @@ pub use export::{ExportType, Member};
 pub use object_file::read;
 pub use output::{Meta, write};
 pub use skeleton::{DataSection, Map, Program, Skeleton, Variable};
+pub use vmlinux::write_vmlinux;
 
 #[cfg(feature = "static")]
 use hooklab_libelf as _;

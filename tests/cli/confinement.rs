@@ -2,55 +2,51 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getuid};
+use nix::sys::signal::Signal;
+use nix::unistd::getuid;
 
-use crate::support::lab::{machines, read, spawn, specimens};
-use crate::support::{Xtask, root};
+use crate::support::{TestEnv, misbehaving, root};
 
 #[test]
 fn root_in_a_guest_finds_no_way_to_the_host_s_files() {
-    let binary = specimens();
+    let binary = misbehaving();
     let words = ["vm-test", "-k", "5.10", "-k", "6.12", "--binary", &binary, "confined::"];
-    let stdout = Xtask::with_kernels(&words).ends_with(0).stdout;
+    let stdout = TestEnv::shared().run(&words).exits_with(0).stdout;
     assert!(stdout.ends_with("\n10 passed, 0 failed\n"), "{stdout}");
 }
 
 #[test]
 fn a_guest_that_lies_takes_down_its_test_alone_and_draws_and_writes_nothing() {
-    let scratch = tempfile::tempdir().unwrap();
-    let [json, junit] = ["out.json", "out.xml"].map(|name| scratch.path().join(name).display().to_string());
-    let binary = specimens();
-    let words =
-        ["vm-test", "-k", "6.12", "--binary", &binary, "hostile::", "--json", &json, "--junit", &junit];
-    let stdout = Xtask::with_kernels(&words).ends_with(1).stdout;
-    let tests = &read(&json)["kernels"][0]["tests"];
-    let outcomes: Vec<&str> =
-        tests.as_array().unwrap().iter().map(|test| test["outcome"].as_str().unwrap()).collect();
+    let env = TestEnv::shared();
+    let junit = env.path("out.xml").display().to_string();
+    let binary = misbehaving();
+    let words = ["-k", "6.12", "--binary", &binary, "hostile::", "--junit", &junit];
+    let ran = env.vm_test(&words).exits_with(1);
+    let stdout = &ran.stdout;
+    let outcomes: Vec<&str> = ran.tests().iter().map(|test| test["outcome"].as_str().unwrap()).collect();
     // In the order of their names: it draws on the terminal, and it fails; the others end the talk.
     assert_eq!(outcomes, ["crashed", "failed", "crashed", "crashed"], "{stdout}");
     let steers = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
     let junit = fs::read_to_string(junit).unwrap();
-    for shown in [&stdout, &junit] {
+    for shown in [stdout, &junit] {
         assert!(shown.contains("drawn") && !shown.contains(steers), "{shown:?}");
     }
     assert!(!stdout.contains('\u{202e}'), "{stdout:?}");
-    let planted = ["tests/guest/snapshots", "."].map(|folder| root().join(folder).join("planted.snap.new"));
+    let planted =
+        ["tests/guest/snapshots", "."].map(|directory| root().join(directory).join("planted.snap.new"));
     assert!(!planted.iter().any(|path| path.exists()), "{planted:?}");
 }
 
 #[test]
 fn qemu_is_shut_in_and_can_write_to_nothing_but_its_guest_s_memory() {
-    let temporary = tempfile::tempdir().unwrap();
-    let binary = specimens();
-    let words = ["vm-test", "-k", "6.12", "--binary", &binary, "failures::hangs", "--timeout", "60"];
-    let mut child = spawn(&words, temporary.path());
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().contains(" up ")), "no guest came up");
-    let [machine] = machines(temporary.path())[..] else { panic!("there is one machine") };
+    let env = TestEnv::shared();
+    let binary = misbehaving();
+    let words = ["-k", "6.12", "--binary", &binary, "failures::hangs", "--timeout", "3600"];
+    let mut running = env.start(&words);
+    running.prints("6.12     up ");
+    let [machine] = env.machines()[..] else { panic!("there is one machine") };
 
     let process = format!("/proc/{machine}");
     let status = fs::read_to_string(format!("{process}/status")).unwrap();
@@ -72,8 +68,9 @@ fn qemu_is_shut_in_and_can_write_to_nothing_but_its_guest_s_memory() {
     let others: Vec<&String> = writable.iter().filter(|kind| !harmless.contains(&kind.as_str())).collect();
     assert!(others.is_empty(), "{others:?} of {writable:?}");
 
-    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
-    child.wait().unwrap();
+    running.send(Signal::SIGINT);
+    assert_eq!(running.ends(), Some(130));
+    env.is_clean();
 }
 
 /// By the flags of open(2), which end in 0 for what is open for reading only (proc(5), `fdinfo`).

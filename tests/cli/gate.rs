@@ -3,7 +3,6 @@
 use std::fs;
 
 use crate::needs::{NOT_RUN_IN_CI, Need, TABLE};
-use crate::support::root;
 
 /// That the host meets what a test needs; what depends on it asks for this, and `needs!` alone gives it.
 #[derive(Clone, Copy)]
@@ -17,6 +16,8 @@ macro_rules! needs {
     }};
 }
 pub(crate) use needs;
+
+use crate::support::root;
 
 /// Checks the needs of the test in which a function of this path is.
 pub(crate) fn check(path: &str, needs: &[Need]) -> Met {

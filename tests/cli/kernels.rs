@@ -4,11 +4,11 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{Xtask, root};
+use crate::support::{TestEnv, root};
 
 #[test]
 fn list_shows_each_series_and_that_none_is_cached() {
-    let stdout = Xtask::new(&["kernels", "list"]).ends_with(0).stdout;
+    let stdout = TestEnv::empty().run(&["kernels", "list"]).exits_with(0).stdout;
     let rows: Vec<Vec<&str>> = stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["SPEC", "RELEASE", "VERSION", "CACHED", "SIZE", "NOTES"]);
     assert!(rows.len() > 11, "{stdout}");
@@ -19,8 +19,8 @@ fn list_shows_each_series_and_that_none_is_cached() {
 
 #[test]
 fn the_list_as_json_is_one_line_and_says_what_the_table_says() {
-    let table = Xtask::new(&["kernels", "list"]).ends_with(0).stdout;
-    let json = Xtask::new(&["kernels", "list", "--format", "json"]).ends_with(0).stdout;
+    let table = TestEnv::empty().run(&["kernels", "list"]).exits_with(0).stdout;
+    let json = TestEnv::empty().run(&["kernels", "list", "--format", "json"]).exits_with(0).stdout;
     assert_eq!(json.lines().count(), 1);
     let kernels: Value = serde_json::from_str(&json).unwrap();
     let listed = kernels.as_array().unwrap().iter().map(|kernel| {
@@ -47,12 +47,12 @@ fn the_workflow_makes_its_matrix_from_the_lock() {
     ] {
         assert!(workflow.contains(needed), "the workflow lacks {needed}");
     }
-    let json = Xtask::new(&["kernels", "list", "--format", "json"]).ends_with(0).stdout;
+    let json = TestEnv::empty().run(&["kernels", "list", "--format", "json"]).exits_with(0).stdout;
     let kernels: Value = serde_json::from_str(&json).unwrap();
     assert!(kernels.as_array().unwrap().iter().all(|kernel| kernel["spec"].is_string()));
 }
 
 #[test]
 fn prune_of_an_empty_cache_frees_nothing() {
-    assert_eq!(Xtask::new(&["kernels", "prune"]).ends_with(0).stdout, "0.0 MiB freed\n");
+    assert_eq!(TestEnv::empty().run(&["kernels", "prune"]).exits_with(0).stdout, "0.0 MiB freed\n");
 }

@@ -1,44 +1,37 @@
-//! What tests leave behind in a guest's kernel is found, named, and taken away.
+//! What tests leave behind in a guest's kernel is found, named, and removed.
 
 use regex::Regex;
 use serde_json::Value;
 
-use crate::support::Xtask;
-use crate::support::lab::{read, specimens};
+use crate::support::{TestEnv, misbehaving};
 
 /// Leaks that nothing in the guest can undo, so that the rest needs a fresh machine: an attached program, a mount
-/// taken away, a network interface, a soft lock-up, a taint flag.
+/// removed, a network interface, a soft lock-up, a taint flag.
 const FOR_GOOD: u64 = 5;
 
 #[test]
 fn each_kind_of_leak_is_named_and_the_next_test_finds_nothing_of_it() {
-    let scratch = tempfile::tempdir().unwrap();
-    let json = scratch.path().join("out.json").display().to_string();
-    let binary = specimens();
+    let env = TestEnv::shared();
+    let binary = misbehaving();
     // One machine at a time: each test stands behind all those before it.
-    let words = ["vm-test", "-k", "6.12", "-j", "1", "--binary", &binary, "leaks::", "--json", &json];
-    Xtask::with_kernels(&words).ends_with(1);
-    let kernel = &read(&json)["kernels"][0];
+    let words = ["-k", "6.12", "-j", "1", "--binary", &binary, "leaks::"];
+    let ran = env.vm_test(&words).exits_with(1);
 
-    let told: Vec<String> = kernel["tests"].as_array().unwrap().iter().map(told).collect();
+    let told: Vec<String> = ran.tests().iter().map(told).collect();
     insta::assert_snapshot!(told.join("\n"));
-    assert_eq!(kernel["starts"], FOR_GOOD + 1);
+    assert_eq!(ran.kernel()["starts"], FOR_GOOD + 1);
 
-    let lockup =
-        kernel["tests"].as_array().unwrap().iter().find(|test| test["name"] == "leaks::a_soft_lockup");
-    let message = lockup.unwrap()["message"].as_str().unwrap();
+    let message = ran.message("leaks::a_soft_lockup");
     // The call trace names the program.
     assert!(message.contains("soft lockup - CPU#0 stuck") && message.contains("_keep_busy"), "{message}");
 }
 
 #[test]
 fn without_the_checks_nothing_is_found() {
-    let scratch = tempfile::tempdir().unwrap();
-    let json = scratch.path().join("out.json").display().to_string();
-    let binary = specimens();
-    let words =
-        ["vm-test", "-k", "6.12", "--binary", &binary, "leaks::a_pinned_map", "--no-checks", "--json", &json];
-    Xtask::with_kernels(&words).ends_with(0);
+    let env = TestEnv::shared();
+    let binary = misbehaving();
+    let words = ["-k", "6.12", "--binary", &binary, "leaks::a_pinned_map", "--no-checks"];
+    env.vm_test(&words).exits_with(0);
 }
 
 /// Name, outcome, and the first lines of why, without numbers that differ from run to run.

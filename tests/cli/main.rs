@@ -6,15 +6,21 @@
 #[cfg(feature = "lab")]
 mod confinement;
 #[cfg(feature = "lab")]
+mod copied;
+#[cfg(feature = "lab")]
+mod explain;
+#[cfg(feature = "lab")]
 mod faults;
+#[cfg(feature = "lab")]
+mod feature_page;
 #[cfg_attr(
     not(feature = "lab"),
     expect(dead_code, unused_imports, unused_macros, reason = "the tests that need something boot guests")
 )]
 mod gate;
-mod kernels;
 #[cfg(feature = "lab")]
-mod knowledge;
+mod harness;
+mod kernels;
 #[cfg(feature = "lab")]
 mod leaks;
 #[path = "../needs.rs"]
@@ -27,7 +33,11 @@ mod report;
 #[cfg(feature = "lab")]
 mod retries;
 #[cfg(feature = "lab")]
+mod run;
+#[cfg(feature = "lab")]
 mod saved;
 mod support;
 mod tutorial;
+#[cfg(feature = "lab")]
+mod unsupported;
 mod usage;

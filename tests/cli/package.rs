@@ -10,14 +10,14 @@ use flate2::read::ZlibDecoder;
 use object::{Object as _, ObjectSection as _};
 use serde_json::Value;
 
-use crate::support::{Output, Xtask, root};
+use crate::support::{Ran, TestEnv, root, target};
 
 const PROGRAM: &str = "tp/syscalls/sys_enter_write";
 
-/// Packages a source, with further words, into a folder.
-fn package(source: &Path, words: &[&str], output: &Path, code: i32) -> Output {
+/// Packages a source, with further words, into a directory.
+fn package(source: &Path, words: &[&str], output: &Path, code: i32) -> Ran {
     let [source, output] = [source, output].map(|path| path.to_str().unwrap());
-    Xtask::with_kernels(&[&["package", source, "-o", output], words].concat()).ends_with(code)
+    TestEnv::shared().run(&[&["package", source, "-o", output], words].concat()).exits_with(code)
 }
 
 /// The tutorial's program: ours, with the helpers of its time, which put the text of a message on the stack.
@@ -47,7 +47,7 @@ fn instructions(object: &[u8]) -> Vec<u8> {
 fn compile(source: &Path) -> Vec<u8> {
     let object = source.with_extension("plain.o");
     // An older packager may have left its own.
-    let headers = fs::read_dir(root().join("target/hooklab/headers")).unwrap();
+    let headers = fs::read_dir(target().join("hooklab/headers")).unwrap();
     let headers = headers.map(|entry| entry.unwrap().path());
     let include = headers.max_by_key(|path| path.metadata().unwrap().modified().unwrap()).unwrap();
     let mut clang = std::process::Command::new("clang");
@@ -62,10 +62,10 @@ fn compile(source: &Path) -> Vec<u8> {
 #[test]
 fn the_tutorials_program_is_packed_as_ecc_packs_it() {
     for variant in ["ecc-const", "ecc-const-volatile"] {
-        let folder = tempfile::tempdir().unwrap();
-        let source = folder.path().join("minimal.bpf.c");
+        let directory = tempfile::tempdir().unwrap();
+        let source = directory.path().join("minimal.bpf.c");
         fs::write(&source, tutorial(variant)).unwrap();
-        let output = folder.path().join("out");
+        let output = directory.path().join("out");
 
         let said = package(&source, &[], &output, 0);
 
@@ -97,7 +97,7 @@ fn every_kind_of_type_map_and_program_is_described() {
         ".export_types[].type_id" => "[number]",
     });
 
-    // The same bytes from another folder, at another time, with the header named.
+    // The same bytes from another directory, at another time, with the header named.
     let copy = second.path().join("copy");
     fs::create_dir(&copy).unwrap();
     for name in ["everything.bpf.c", "everything.h"] {
@@ -129,20 +129,20 @@ fn what_cannot_be_packed_is_told_and_leaves_nothing() {
         (licence.to_owned(), "there is no program in it"),
         (program("somewhere/else"), "libbpf knows no section `somewhere/else`"),
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("wrong.bpf.c");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("wrong.bpf.c");
         fs::write(&path, &source).unwrap();
-        let said = package(&path, &[], folder.path(), 1);
+        let said = package(&path, &[], directory.path(), 1);
         assert!(said.stderr.contains(reason), "{source}: {}", said.stderr);
         assert_eq!(said.stdout, "");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{source}: something was written");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "{source}: something was written");
     }
 }
 
 #[test]
 fn files_that_are_not_there_are_a_wrong_command_line() {
-    let stderr = Xtask::new(&["package", "no-such.bpf.c"]).ends_with(2).stderr;
+    let stderr = TestEnv::empty().run(&["package", "no-such.bpf.c"]).exits_with(2).stderr;
     assert!(stderr.contains("there is no file no-such.bpf.c"), "{stderr}");
-    let stderr = Xtask::new(&["package", "ebpf/minimal.bpf.c", "no-such.h"]).ends_with(2).stderr;
+    let stderr = TestEnv::empty().run(&["package", "ebpf/minimal.bpf.c", "no-such.h"]).exits_with(2).stderr;
     assert!(stderr.contains("there is no file no-such.h"), "{stderr}");
 }

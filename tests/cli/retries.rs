@@ -3,27 +3,24 @@
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::support::lab::{read, specimens};
-use crate::support::{Xtask, root};
+use crate::support::{TestEnv, misbehaving, root};
 
 #[test]
 fn a_test_that_passes_in_the_end_is_flaky_and_nowhere_called_passed() {
-    let scratch = tempfile::tempdir().unwrap();
-    let [json, junit] = ["out.json", "out.xml"].map(|name| scratch.path().join(name).display().to_string());
-    let binary = scratch.path().join("specimens");
+    let env = TestEnv::shared();
+    let junit = env.path("out.xml").display().to_string();
+    let binary = env.path("misbehaving");
     // On a machine that is busy the first time may come too late.
     for seconds in [6, 30, 120] {
-        fs::copy(root().join(specimens()), &binary).unwrap();
+        fs::copy(root().join(misbehaving()), &binary).unwrap();
         let mut content = fs::read(&binary).unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         content.extend(format!(" {}", now + seconds).into_bytes());
         fs::write(&binary, content).unwrap();
         let path = binary.display().to_string();
-        let words =
-            ["vm-test", "-k", "6.12", "--binary", &path, "flaky::", "--retries", "99", "--json", &json];
-        let stdout = Xtask::with_kernels(&[&words[..], &["--junit", &junit]].concat()).ends_with(0).stdout;
-        let kernel = &read(&json)["kernels"][0];
-        let test = &kernel["tests"][0];
+        let words = ["-k", "6.12", "--binary", &path, "flaky::", "--retries", "99", "--junit", &junit];
+        let ran = env.vm_test(&words).exits_with(0);
+        let (stdout, kernel, test) = (&ran.stdout, ran.kernel(), &ran.tests()[0]);
         if test["outcome"] == "passed" {
             continue;
         }
@@ -43,17 +40,16 @@ fn a_test_that_passes_in_the_end_is_flaky_and_nowhere_called_passed() {
 
 #[test]
 fn a_test_that_never_passes_is_run_so_often_and_no_more() {
-    let scratch = tempfile::tempdir().unwrap();
-    let [json, junit] = ["out.json", "out.xml"].map(|name| scratch.path().join(name).display().to_string());
-    let binary = specimens();
-    let words = ["vm-test", "-k", "6.12", "--binary", &binary];
-    let tests = ["failures::passes", "failures::fails", "failures::aborts"];
-    let reports = ["-j", "1", "--retries", "2", "--json", &json, "--junit", &junit];
-    let stdout = Xtask::with_kernels(&[&words[..], &tests, &reports].concat()).ends_with(1).stdout;
+    let env = TestEnv::shared();
+    let junit = env.path("out.xml").display().to_string();
+    let binary = misbehaving();
+    let words =
+        ["-k", "6.12", "--binary", &binary, "failures::passes", "failures::fails", "failures::aborts"];
+    let reports = ["-j", "1", "--retries", "2", "--junit", &junit];
+    let ran = env.vm_test(&[&words[..], &reports].concat()).exits_with(1);
+    let (stdout, kernel, tests) = (&ran.stdout, ran.kernel(), ran.tests());
     assert!(stdout.contains("\nFAIL failures::fails on 6.12, run 3 times"), "{stdout}");
     assert!(stdout.ends_with("\n1 passed, 2 failed\n"), "{stdout}");
-    let kernel = &read(&json)["kernels"][0];
-    let tests = kernel["tests"].as_array().unwrap();
     let told = tests.iter().map(|test| (&test["outcome"], test["earlier"].as_array().map_or(0, Vec::len)));
     let told: Vec<String> = told.map(|(outcome, earlier)| format!("{outcome} {earlier}")).collect();
     assert_eq!(told, ["\"crashed\" 2", "\"failed\" 2", "\"passed\" 0"]);

@@ -2,196 +2,129 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::gate::needs;
-use crate::needs::unshare;
-use crate::support::lab::{machines, share_cache};
-use crate::support::{cargo, root};
+use crate::support::{ONE, Ran, TestEnv};
 
-/// A test that each loader has.
-const ONE: &str = "filter::one_pid";
-
-/// The user's cache, but with saved machines of its own.
-struct Cache {
-    folder: TempDir,
+/// An environment with saved machines of its own, of which there are none yet.
+fn without_machines() -> TestEnv {
+    let env = TestEnv::with_own_cache(&["kernels", "accelerator.json"]);
+    env.directory("cache/machines");
+    env
 }
 
-impl Cache {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        share_cache(folder.path(), &["machines"]);
-        for name in ["machines", "tmp"] {
-            fs::create_dir(folder.path().join(name)).unwrap();
-        }
-        Self { folder }
-    }
-
-    /// The same, with a machine in it.
-    fn filled() -> Self {
-        let cache = Self::new();
-        assert_eq!(cache.run(&[]).starts(), ["boot"]);
-        cache
-    }
-
-    fn machines(&self) -> PathBuf {
-        self.folder.path().join("machines")
-    }
-
-    /// The only saved machine there is.
-    fn machine(&self) -> PathBuf {
-        let entries = fs::read_dir(self.machines()).unwrap().flatten().map(|entry| entry.path());
-        let whole: Vec<PathBuf> = entries.filter(|path| !is_hidden(path)).collect();
-        assert_eq!(whole.len(), 1, "{whole:?}");
-        whole[0].clone()
-    }
-
-    fn json(&self) -> PathBuf {
-        self.folder.path().join("out.json")
-    }
-
-    /// `vm-test` on 6.12 with one test for each loader.
-    fn command(&self, words: &[&str]) -> Command {
-        self.command_to(words, &self.json())
-    }
-
-    /// The same, with its report in another place.
-    fn command_to(&self, words: &[&str], json: &Path) -> Command {
-        let mut command = Command::new(cargo());
-        command.args(["xtask", "vm-test", "-k", "6.12", ONE]).args(words).arg("--json").arg(json);
-        command.current_dir(root()).env("HOOKLAB_CACHE", self.folder.path()).env("NO_COLOR", "1");
-        command.env("TMPDIR", self.folder.path().join("tmp"));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    /// Runs it to its end, which is a good one.
-    fn run(&self, words: &[&str]) -> Done {
-        Done::of(self.command(words), &self.json())
-    }
+/// The same, with a machine in it.
+fn with_machine() -> TestEnv {
+    let env = without_machines();
+    assert_eq!(run(&env, &[]).start(), "boot");
+    env
 }
 
-fn is_hidden(path: &Path) -> bool {
-    path.file_name().unwrap().to_string_lossy().starts_with('.')
+/// What the store of saved machines has; hidden are those that are not whole.
+fn store(env: &TestEnv, hidden: bool) -> Vec<PathBuf> {
+    let entries = fs::read_dir(env.path("cache/machines")).unwrap().flatten();
+    let is_hidden = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with('.');
+    entries.map(|entry| entry.path()).filter(|path| is_hidden(path) == hidden).collect()
 }
 
-/// A run that passed.
-struct Done {
-    report: Value,
-    stderr: String,
+/// Half-made machines.
+fn works(env: &TestEnv) -> Vec<PathBuf> {
+    let mut hidden = store(env, true);
+    hidden.retain(|path| path.file_name().unwrap().to_string_lossy().starts_with(".work-"));
+    hidden
 }
 
-impl Done {
-    fn of(mut command: Command, json: &Path) -> Self {
-        let _ = fs::remove_file(json);
-        let output = command.output().unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(0), "{stderr}{}", String::from_utf8_lossy(&output.stdout));
-        Self { report: serde_json::from_slice(&fs::read(json).unwrap()).unwrap(), stderr }
-    }
+/// The only saved machine there is.
+fn machine(env: &TestEnv) -> PathBuf {
+    let [machine] = &store(env, false)[..] else { panic!("{:?}", store(env, false)) };
+    machine.clone()
+}
 
-    fn starts(&self) -> Vec<&str> {
-        let kernels = self.report["kernels"].as_array().unwrap();
-        kernels.iter().map(|kernel| kernel["start"].as_str().unwrap()).collect()
+/// `vm-test` on 6.12 with one test for each loader, which passes.
+fn run(env: &TestEnv, words: &[&str]) -> Ran {
+    env.vm_test(&[&["-k", "6.12", ONE[0], ONE[1]], words].concat()).exits_with(0)
+}
+
+impl Ran {
+    /// How the only machine of the run came up.
+    fn start(&self) -> &str {
+        assert_eq!(self.report["kernels"].as_array().unwrap().len(), 1);
+        self.kernel()["start"].as_str().unwrap()
     }
 }
 
 #[test]
 fn the_second_run_resumes_what_the_first_one_saved_unless_told_not_to() {
-    let cache = Cache::filled();
-    assert_eq!(cache.run(&[]).starts(), ["resume"]);
-    assert_eq!(cache.run(&["--isolate"]).starts(), ["resume"]);
-    let before = fs::metadata(cache.machine().join("memory")).unwrap().modified().unwrap();
-    assert_eq!(cache.run(&["--fresh"]).starts(), ["boot"]);
-    assert_eq!(fs::metadata(cache.machine().join("memory")).unwrap().modified().unwrap(), before);
+    let env = with_machine();
+    assert_eq!(run(&env, &[]).start(), "resume");
+    assert_eq!(run(&env, &["--isolate"]).start(), "resume");
+    let before = fs::metadata(machine(&env).join("memory")).unwrap().modified().unwrap();
+    assert_eq!(run(&env, &["--fresh"]).start(), "boot");
+    assert_eq!(fs::metadata(machine(&env).join("memory")).unwrap().modified().unwrap(), before);
 }
 
 #[test]
 fn a_damaged_machine_boots_again_and_is_saved_again() {
-    let cache = Cache::filled();
-    let file = File::options().read(true).write(true).open(cache.machine().join("memory")).unwrap();
+    let env = with_machine();
+    let file = File::options().read(true).write(true).open(machine(&env).join("memory")).unwrap();
     let middle = file.metadata().unwrap().len() / 2;
     let mut byte = [0];
     file.read_exact_at(&mut byte, middle).unwrap();
     file.write_all_at(&[byte[0] ^ 0x10], middle).unwrap();
-    heals(&cache);
+    heals(&env);
 
-    let file = File::options().write(true).open(cache.machine().join("state")).unwrap();
+    let file = File::options().write(true).open(machine(&env).join("state")).unwrap();
     file.set_len(1000).unwrap();
-    heals(&cache);
+    heals(&env);
 }
 
 /// The next run says so, and boots; the one after that resumes.
-fn heals(cache: &Cache) {
-    let done = cache.run(&[]);
+fn heals(env: &TestEnv) {
+    let done = run(env, &[]);
     assert!(done.stderr.contains("cannot restore 6.12 from its saved state"), "{}", done.stderr);
-    assert_eq!(done.starts(), ["boot"]);
-    assert_eq!(cache.run(&[]).starts(), ["resume"]);
+    assert_eq!(done.start(), "boot");
+    assert_eq!(run(env, &[]).start(), "resume");
 }
 
 #[test]
 fn a_machine_that_qemu_does_not_take_boots_again() {
-    let cache = Cache::filled();
-    let nonsense = [0xff; 4096];
-    fs::write(cache.machine().join("state"), nonsense).unwrap();
+    let env = with_machine();
+    let garbage = [0xff; 4096];
+    fs::write(machine(&env).join("state"), garbage).unwrap();
     // Sound by its digest: that of its only chunk's place and digest, and the length.
-    let chunk = twox_hash::XxHash3_128::oneshot(&nonsense).to_le_bytes();
+    let chunk = twox_hash::XxHash3_128::oneshot(&garbage).to_le_bytes();
     let digest = twox_hash::XxHash3_128::oneshot(&[&[0; 8], chunk.as_slice()].concat());
-    let record = cache.machine().join("machine.json");
+    let record = machine(&env).join("machine.json");
     let mut content: Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
-    content["state"] = format!("{digest:032x}-{}", nonsense.len()).into();
+    content["state"] = format!("{digest:032x}-{}", garbage.len()).into();
     fs::write(&record, content.to_string()).unwrap();
-    heals(&cache);
+    heals(&env);
 }
 
 #[test]
 fn a_run_that_is_killed_while_it_saves_is_no_trouble_to_the_next_one() {
-    let cache = Cache::new();
-    let mut child = cache.command(&[]).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(120);
-    while works(&cache).is_empty() {
-        assert!(Instant::now() < deadline, "nothing was saved");
-        std::thread::sleep(Duration::from_micros(200));
-    }
-    kill(&mut child);
-    assert_eq!(works(&cache).len(), 1, "it was too late");
-    assert_eq!(cache.run(&[]).starts(), ["boot"]);
-    assert_eq!(works(&cache), [""; 0]);
-    assert_eq!(cache.run(&[]).starts(), ["resume"]);
-    assert!(machines(&cache.folder.path().join("tmp")).is_empty());
-}
-
-/// Half-made machines.
-fn works(cache: &Cache) -> Vec<String> {
-    let names = fs::read_dir(cache.machines()).unwrap().flatten();
-    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| name.starts_with(".work-")).collect()
-}
-
-/// Cargo may have started the program as a child: the QEMU goes with that one.
-fn kill(child: &mut Child) {
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(child.id().cast_signed()),
-        nix::sys::signal::Signal::SIGKILL,
-    )
-    .unwrap();
-    child.wait().unwrap();
+    let env = without_machines();
+    let mut running = env.start(&["-k", "6.12", ONE[0], ONE[1]]);
+    running.until("a machine that is being saved", || (!works(&env).is_empty()).then_some(()));
+    running.send(Signal::SIGKILL);
+    assert_eq!(running.ends(), None);
+    assert_eq!(works(&env).len(), 1, "it was too late");
+    assert_eq!(run(&env, &[]).start(), "boot");
+    assert!(works(&env).is_empty());
+    assert_eq!(run(&env, &[]).start(), "resume");
 }
 
 #[test]
 fn two_runs_at_once_boot_once() {
-    let cache = Cache::new();
-    let other = cache.folder.path().join("other.json");
-    let mut starts = Vec::new();
-    std::thread::scope(|scope| {
-        let one = scope.spawn(|| cache.run(&[]));
-        let two = scope.spawn(|| Done::of(cache.command_to(&[], &other), &other));
-        starts = [one, two].map(|run| run.join().unwrap().starts()[0].to_owned()).to_vec();
+    let one = without_machines();
+    let two = TestEnv::empty().with_cache(&one.path("cache"));
+    let mut starts = std::thread::scope(|scope| {
+        let runs = [&one, &two].map(|env| scope.spawn(|| run(env, &[]).start().to_owned()));
+        runs.map(|run| run.join().unwrap())
     });
     starts.sort();
     assert_eq!(starts, ["boot", "resume"]);
@@ -199,23 +132,15 @@ fn two_runs_at_once_boot_once() {
 
 #[test]
 fn a_full_disk_costs_a_warning() {
-    needs!(Mounts);
-    let cache = Cache::new();
-    // In a mount namespace of its own, whose disk has room for half a machine.
-    let small = format!("mount -t tmpfs -o size=40m none {} && exec \"$@\"", cache.machines().display());
-    let inside = |words: &[&str]| {
-        let plain = cache.command(words);
-        let mut command = unshare(&small);
-        command.arg(plain.get_program()).args(plain.get_args());
-        command.current_dir(root()).stdin(Stdio::null());
-        for (name, value) in plain.get_envs() {
-            command.env(name, value.unwrap_or_default());
-        }
-        command
-    };
-    let done = Done::of(inside(&[]), &cache.json());
-    assert!(done.stderr.contains("failed to save the machine of 6.12"), "{}", done.stderr);
-    assert_eq!(done.starts(), ["boot"]);
-    assert_eq!(cache.run(&[]).starts(), ["boot"]);
-    assert_eq!(cache.run(&[]).starts(), ["resume"]);
+    let mounts = needs!(Mounts);
+    let env = without_machines();
+    // There is room for half a machine.
+    let small = format!("mount -t tmpfs -o size=40m none {}", env.path("cache/machines").display());
+    let ran =
+        env.run_after(mounts, &[&small], &env.vm_test_command(&["-k", "6.12", ONE[0], ONE[1]])).remove(0);
+    let ran = ran.exits_with(0);
+    assert!(ran.stderr.contains("failed to save the machine of 6.12"), "{}", ran.stderr);
+    assert_eq!(ran.start(), "boot");
+    assert_eq!(run(&env, &[]).start(), "boot");
+    assert_eq!(run(&env, &[]).start(), "resume");
 }

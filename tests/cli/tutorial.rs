@@ -6,8 +6,10 @@
 
 use std::fs;
 #[cfg(feature = "lab")]
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+#[cfg(feature = "lab")]
+use crate::support::{Ran, TestEnv};
 #[cfg(feature = "lab")]
 use snapbox::Assert;
 
@@ -50,18 +52,12 @@ fn both_languages_have_the_same_commands() {
 #[cfg(feature = "lab")]
 #[test]
 fn every_command_prints_what_it_is_said_to() {
+    let env = TestEnv::shared();
     for Step { command, output: expected } in steps("tutorial.md") {
-        let output = Command::new("sh")
-            .args(["-c", &command])
-            .current_dir(root())
-            .env("NO_COLOR", "1")
-            .env("HOOKLAB_ECLI", "none")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        let mut printed = String::from_utf8(output.stdout).unwrap();
-        if !output.status.success() {
+        let mut shell = env.prepare(Command::new("sh"));
+        let Ran { code, stdout: mut printed, stderr: said, .. } =
+            env.run_command(shell.args(["-c", &command]));
+        if code != Some(0) {
             printed.extend(
                 said.lines().filter(|line| line.starts_with("error: ")).map(|line| format!("{line}\n")),
             );

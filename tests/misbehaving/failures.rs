@@ -37,6 +37,19 @@ fn exits_with_0_and_no_result() {
 }
 
 #[test]
+fn prints_after_its_result() {
+    extern "C" fn print() {
+        println!("printed at exit");
+    }
+    // SAFETY: the handler is a function that lives as long as the process, and unwinds nowhere.
+    assert_eq!(unsafe { nix::libc::atexit(print) }, 0);
+}
+
+#[test]
+#[should_panic = "the sky falls"]
+fn should_have_panicked() {}
+
+#[test]
 fn leaves_a_process() {
     finds_no_process_and_leaves_one();
 }

@@ -22,6 +22,45 @@ pub struct Features {
     pub fentry: bool,
 }
 
+impl Features {
+    /// Why a test with this need cannot run on the kernel; `None` if it can.
+    pub const fn lacks(&self, need: Need) -> Option<&'static str> {
+        let (has, reason) = match need {
+            Need::Btf => (self.btf, "the kernel has no BTF"),
+            Need::Kprobes => (self.kprobes, "no kprobe can be attached on the kernel"),
+            Need::Fentry => {
+                (self.fentry, "no eBPF program can be attached to the entry of a kernel function")
+            }
+            Need::BpfLsm => (self.bpf_lsm, "`bpf` is not among the kernel's active security modules"),
+        };
+        if has { None } else { Some(reason) }
+    }
+}
+
+/// What a test needs of a kernel, in terms of its [`Features`]: where the kernel lacks it, the test is not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Need {
+    /// [`Features::btf`].
+    Btf,
+    /// [`Features::kprobes`].
+    Kprobes,
+    /// [`Features::fentry`].
+    Fentry,
+    /// [`Features::bpf_lsm`].
+    BpfLsm,
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Btf => "BTF",
+            Self::Kprobes => "kprobes",
+            Self::Fentry => "fentry",
+            Self::BpfLsm => "BPF LSM",
+        })
+    }
+}
+
 /// How an agent came to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -52,5 +91,35 @@ impl fmt::Display for Accelerator {
             Self::Kvm => "kvm",
             Self::Tcg => "tcg",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_need_is_met_by_its_own_feature_alone() {
+        let none = Features {
+            btf: false,
+            tracefs: false,
+            bpf_lsm: false,
+            bpf_jit: false,
+            kprobes: false,
+            fentry: false,
+        };
+        let needs = [Need::Btf, Need::Kprobes, Need::Fentry, Need::BpfLsm];
+        let met = [
+            Features { btf: true, ..none },
+            Features { kprobes: true, ..none },
+            Features { fentry: true, ..none },
+            Features { bpf_lsm: true, ..none },
+        ];
+        for (at, need) in needs.into_iter().enumerate() {
+            assert!(none.lacks(need).is_some(), "{need}");
+            for (other, features) in met.iter().enumerate() {
+                assert_eq!(features.lacks(need).is_none(), at == other, "{need} with {features:?}");
+            }
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod demo;
+pub mod explain;
 pub mod kernel;
 pub mod loader;
 pub mod report;

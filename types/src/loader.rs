@@ -228,6 +228,12 @@ pub struct Program {
 pub struct Cost {
     /// Instructions that the verifier processed, on all paths; told since 5.16.
     pub verified_instructions: Option<u32>,
+    /// The most states that the verifier kept at a time; known to `explain` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_states: Option<u32>,
+    /// Bytes of stack of the program and its subprograms; known to `explain` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack_depth: Option<u32>,
     /// Bytes of machine code; none where the program is interpreted.
     pub jited_bytes: Option<u32>,
 }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::explain::{Explained, ObjectDetails};
 use crate::kernel::{Accelerator, Features, Start};
 use crate::loader::{Cost, LoaderKind};
 use crate::test::{Attempt, Outcome};
@@ -48,6 +49,9 @@ pub struct Kernel {
     pub release: Option<String>,
     /// The architecture, as `uname -m` prints it.
     pub arch: String,
+    /// What was put at the end of its command line (`--append`); absent if nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub append: Option<String>,
     /// The kernel's features, as the guest probed them; null if no guest came up.
     #[serde(default)]
     pub features: Option<Features>,
@@ -76,6 +80,7 @@ impl Kernel {
             spec: spec.to_owned(),
             release: None,
             arch: std::env::consts::ARCH.to_owned(),
+            append: None,
             features: None,
             start: None,
             outcome: KernelOutcome::Error,
@@ -86,6 +91,12 @@ impl Kernel {
             not_run: 0,
             tests: Vec::new(),
         }
+    }
+
+    /// Whether it has tests, and lacks what every one of them needs.
+    pub fn supports_none(&self) -> bool {
+        let mut run = self.tests.iter().filter(|cell| cell.outcome != Outcome::Ignored).peekable();
+        run.peek().is_some() && run.all(|cell| cell.outcome == Outcome::Unsupported)
     }
 
     /// Tests that passed, but not at once.
@@ -99,7 +110,7 @@ impl Kernel {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum KernelOutcome {
-    /// Every test passed, or was ignored.
+    /// Every test passed, was ignored, or needs a feature that the kernel lacks.
     Passed,
     /// A test did not pass.
     Failed,
@@ -124,18 +135,21 @@ pub struct Cell {
     pub outcome: Outcome,
     /// Seconds from the start of its process to its end.
     pub seconds: f64,
-    /// Its output, or why the guest crashed; null if it passed.
+    /// Its output, or why the guest crashed, or what the kernel lacks; null if it passed.
     pub message: Option<String>,
     /// Programs that it loaded, as far as it reports them.
     #[serde(default)]
     pub loads: Vec<Load>,
+    /// By `explain`: what is known of the object beside its programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<ObjectDetails>,
     /// With `--retries`: its earlier runs, which did not pass; absent if it ran once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Attempt>,
 }
 
 /// A program that a test loaded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Load {
     /// What loaded it.
@@ -147,6 +161,9 @@ pub struct Load {
     /// What it cost.
     #[serde(flatten)]
     pub cost: Cost,
+    /// By `explain`: how it went.
+    #[serde(flatten)]
+    pub explained: Option<Explained>,
 }
 
 /// The `index`-th of `of` parts of the kernels, counted from 1; written `I/N`.

@@ -38,12 +38,19 @@ pub enum Outcome {
     Leaked,
     /// It is marked as ignored in its source, and was not run.
     Ignored,
+    /// It was not run, since the kernel lacks a feature that it needs. Decided before it could run, never from a failure.
+    Unsupported,
 }
 
 impl Outcome {
     /// Whether it fails nothing.
     pub const fn is_fine(self) -> bool {
-        matches!(self, Self::Passed | Self::Flaky | Self::Ignored)
+        matches!(self, Self::Passed | Self::Flaky) || !self.has_run()
+    }
+
+    /// Whether the test was run at all.
+    pub const fn has_run(self) -> bool {
+        !matches!(self, Self::Ignored | Self::Unsupported)
     }
 }
 

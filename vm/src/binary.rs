@@ -1,4 +1,4 @@
-//! A test binary, looked at on the host: whether a guest can run it, and which tests it has.
+//! A test binary on the host: whether a guest can run it, and which tests it has.
 
 use std::collections::HashSet;
 use std::fs;
@@ -22,7 +22,7 @@ const LIST_PATIENCE: Duration = Duration::from_secs(10);
 pub struct Test {
     /// Its name.
     pub name: String,
-    /// Whether its source says that it is to be left out.
+    /// Whether it is marked as ignored in its source.
     pub ignored: bool,
 }
 
@@ -32,8 +32,8 @@ pub enum Error {
     /// It cannot be read.
     #[error("failed to read {0}")]
     Read(String, #[source] io::Error),
-    /// It is something else.
-    #[error("failed to use {0} in a guest: it is no {title} program", title = arch::GUEST.title)]
+    /// It is not a program for guests.
+    #[error("failed to use {0} in a guest: it is not a program for {title}", title = arch::GUEST.title)]
     NoProgram(String),
     /// It does not list its tests.
     #[error("failed to list the tests of {0}")]
@@ -46,15 +46,15 @@ pub enum ListError {
     /// It cannot be run.
     #[error(transparent)]
     Run(#[from] io::Error),
-    /// It takes its time.
+    /// It takes too long.
     #[error("it did not answer within {0:?}")]
     Late(Duration),
-    /// It is no libtest binary.
+    /// It is not a libtest binary.
     #[error("it does not answer as libtest does ({0})")]
     NoAnswer(ExitStatus),
 }
 
-/// Sees to it that a guest can run `binary`: that it is a program for its architecture.
+/// Checks that a guest can run `binary`: that it is a program for its architecture.
 ///
 /// # Errors
 /// If it is not.
@@ -71,10 +71,10 @@ pub fn check(binary: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Asks a libtest binary, on the host, which tests it has, in its order.
+/// Lists the tests of a libtest binary, in its order, by running it on the host.
 ///
 /// # Errors
-/// If the binary cannot be run, takes its time, or does not answer as libtest does.
+/// If the binary cannot be run, takes too long, or does not answer as libtest does.
 pub fn list(binary: &Path) -> Result<Vec<Test>, Error> {
     let ignored: HashSet<String> = list_with(binary, &["--ignored"])?.into_iter().collect();
     let all = list_with(binary, &[])?;

@@ -1,4 +1,4 @@
-//! What a dynamic program of this host needs to start elsewhere: its dynamic linker and its libraries.
+//! What a dynamic program of the host needs in a guest: its dynamic linker and its libraries.
 
 use std::fs;
 use std::io;
@@ -8,17 +8,17 @@ use std::process::Command;
 use object::Endianness;
 use object::read::elf::{ElfFile64, ProgramHeader};
 
-/// Why it is not known what a program is linked to.
+/// Why a program's libraries are unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The program cannot be read.
-    #[error("cannot read {}", .0.display())]
+    #[error("failed to read {}", .0.display())]
     Read(PathBuf, #[source] io::Error),
-    /// It is no ELF program, or a damaged one.
-    #[error("{} is not a sound ELF program", .0.display())]
+    /// It is not a valid ELF program.
+    #[error("{} is not a valid ELF program", .0.display())]
     Malformed(PathBuf, #[source] object::Error),
     /// The dynamic linker it names cannot be run.
-    #[error("cannot run {}, the dynamic linker of {}", .linker.display(), .program.display())]
+    #[error("failed to run {}, the dynamic linker of {}", .linker.display(), .program.display())]
     Linker {
         /// The dynamic linker.
         linker: PathBuf,
@@ -46,7 +46,7 @@ pub enum Error {
     },
 }
 
-/// What a program is linked to when it starts.
+/// What the dynamic linker loads for a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Linked {
     /// The dynamic linker that it names (elf(5), `PT_INTERP`).
@@ -56,11 +56,11 @@ pub struct Linked {
 }
 
 impl Linked {
-    /// Asks the program's own dynamic linker, which knows best where it finds things (ld.so(8), `--list`). `None` for a
-    /// static program.
+    /// Asks the program's own dynamic linker, which knows its search paths (ld.so(8), `--list`). `None` for a static
+    /// program.
     ///
     /// # Errors
-    /// The program is no sound one, or lacks a library here.
+    /// If the program is not valid, or the host lacks a library.
     pub fn of(program: &Path) -> Result<Option<Self>, Error> {
         let Some(linker) = linker(program)? else { return Ok(None) };
         let absolute =
@@ -95,8 +95,8 @@ fn linker(program: &Path) -> Result<Option<PathBuf>, Error> {
     Ok(None)
 }
 
-/// Reads what a dynamic linker lists: `libz.so.1 => /lib/libz.so.1 (0x00007f0000000000)`, and other lines for itself
-/// and for what the kernel brings. An error is the name of a library that is not found.
+/// Parses a dynamic linker's list: `libz.so.1 => /lib/libz.so.1 (0x00007f0000000000)`, and other lines for itself and for
+/// the vDSO. An error is the name of a library that is not found.
 fn libraries(listed: &str) -> Result<Vec<(String, PathBuf)>, String> {
     let mut libraries = Vec::new();
     for (name, place) in listed.lines().filter_map(|line| line.trim().split_once(" => ")) {

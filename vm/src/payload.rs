@@ -1,4 +1,4 @@
-//! The payload: all that the guest runs, in one archive.
+//! The payload: everything that the guest runs, in one archive.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
@@ -7,20 +7,21 @@ use std::path::{Path, PathBuf};
 
 use hooklab_protocol::{EnvVar, PAYLOAD_MTIME, ROOT_DIRECTORY};
 
+use crate::host::FileError;
 use crate::linked::{self, Linked};
 
 /// Why a program could not be added.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// What it is linked to is not known.
+    /// Its libraries are unknown.
     #[error(transparent)]
     Linked(#[from] linked::Error),
     /// A file cannot be read.
-    #[error("cannot add a file to the payload")]
-    File(#[from] io::Error),
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
-/// A payload, and what programs in it need to know of it.
+/// A payload, and where programs in it find their libraries.
 #[derive(Debug)]
 pub struct Payload {
     /// The tar archive.
@@ -54,21 +55,20 @@ impl Builder {
     /// Adds the file `from` as `name` (relative, with `/`), executable by everybody.
     ///
     /// # Errors
-    /// If the file cannot be read; the error names it.
-    pub fn add(&mut self, name: &str, from: &Path) -> io::Result<()> {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", from.display()));
-        let content = fs::read(from).map_err(named)?;
+    /// If the file cannot be read.
+    pub fn add(&mut self, name: &str, from: &Path) -> Result<(), FileError> {
+        let content = fs::read(from).map_err(FileError::of("read", from))?;
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         header.set_mode(0o755);
         header.set_mtime(PAYLOAD_MTIME);
-        self.archive.append_data(&mut header, name, content.as_slice())
+        self.archive.append_data(&mut header, name, content.as_slice()).map_err(FileError::of("pack", from))
     }
 
-    /// Adds a program as `name`, and what it is linked to: that will be at the same paths in a guest as here.
+    /// Adds a program as `name`, with its dynamic linker and libraries, which have the same paths in a guest as here.
     ///
     /// # Errors
-    /// If it is no sound program, or a file cannot be read.
+    /// If it is not a valid program, or a file cannot be read.
     pub fn add_program(&mut self, name: &str, program: &Path) -> Result<(), Error> {
         if let Some(linked) = Linked::of(program)? {
             for file in linked.files() {
@@ -84,7 +84,7 @@ impl Builder {
     /// The finished payload.
     ///
     /// # Errors
-    /// None that the outside can cause; the archive is in memory.
+    /// Never in practice: the archive is in memory.
     pub fn finish(self) -> io::Result<Payload> {
         let directories = self.libraries.iter().filter_map(|library| library.parent());
         let directories: BTreeSet<String> =

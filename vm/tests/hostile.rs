@@ -1,8 +1,9 @@
-//! Guests that lie, flood and talk nonsense: whatever comes over the port, each test gets a verdict, in the end, from a
-//! bounded number of machines, in bounded memory. The guest is a script in the agent's place, its bytes are the real
-//! ones, and what reads and judges them is what reads and judges every guest.
+//! Guests that lie, flood and violate the protocol: whatever comes over the port, each test gets a verdict in the end, from
+//! a limited number of machines, in limited memory. A script replaces the agent; it sends real bytes to the code that reads
+//! them from every guest.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use hooklab_protocol::{self as protocol, Exit, Features, Report, SideEffects};
 use hooklab_vm::TestId;
-use hooklab_vm::event::{Event, Outcome};
+use hooklab_vm::event::{Event, KernelError, Outcome};
 use hooklab_vm::machine::Plan;
 use hooklab_vm::runner::{self, Campaign, Isolation, Job};
 use tempfile::TempDir;
@@ -22,54 +23,56 @@ use tempfile::TempDir;
 /// Time limit for a test.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// How long a guest that is to come up may take for it, on a host that has other things to do.
+/// How long a guest may take to become ready, on a busy host.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
 
-/// A run that has not ended by now never will. On an idle host each takes some seconds.
+/// A run that has not ended by then never will. On an idle host each takes some seconds.
 const NEVER: Duration = Duration::from_secs(300);
 
-/// Bytes that this process may come to hold: with all that may be said it is a third of that.
+/// Most bytes of memory for this process: with all that guests may send it takes a third of that.
 const MEMORY_BYTES: u64 = 400 << 20;
 
-/// A guest that says these bytes, and then goes on as the shell commands say.
+/// A guest that sends these bytes, and then runs shell commands.
 struct Guest {
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Guest {
-    fn new(says: &[u8], then: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("says"), says).unwrap();
-        let script = format!("#!/bin/sh\ncd {}\ncat says\n{then}\n", folder.path().display());
-        fs::write(folder.path().join("agent"), script).unwrap();
-        fs::set_permissions(folder.path().join("agent"), Permissions::from_mode(0o755)).unwrap();
-        Self { folder }
+    fn new(sends: &[u8], then: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("sends"), sends).unwrap();
+        let script = format!("#!/bin/sh\ncd {}\ncat sends\n{then}\n", directory.path().display());
+        fs::write(directory.path().join("agent"), script).unwrap();
+        fs::set_permissions(directory.path().join("agent"), Permissions::from_mode(0o755)).unwrap();
+        Self { directory }
     }
 
-    /// Another file for its script.
+    /// Adds a file for its script.
     fn with(self, name: &str, content: &[u8]) -> Self {
-        fs::write(self.folder.path().join(name), content).unwrap();
+        fs::write(self.directory.path().join(name), content).unwrap();
         self
     }
 
-    /// Has it run two tests, `a` and `b`.
-    fn run(&self) -> Told {
+    /// Requests that it run two tests, `a` and `b`.
+    fn run(&self) -> Observed {
         self.run_within(LIMIT)
     }
 
     /// The same, with another time limit for a test.
-    fn run_within(&self, limit: Duration) -> Told {
+    fn run_within(&self, limit: Duration) -> Observed {
         self.run_asked_for_files(limit, true)
     }
 
-    fn run_asked_for_files(&self, limit: Duration, collect: bool) -> Told {
+    fn run_asked_for_files(&self, limit: Duration, collect: bool) -> Observed {
         let cancelled = Arc::new(AtomicBool::new(false));
         let campaign = Campaign {
             payload: &[0; 1024],
             tests: ["a", "b"].map(|name| TestId { binary: "guest".into(), name: name.into() }).to_vec(),
+            needs: BTreeMap::new(),
             env: Vec::new(),
             collect: collect.then(|| "workspace".into()),
             check: true,
+            stream: false,
             retries: 0,
             timeout: limit,
             boot_timeout: BOOT_LIMIT,
@@ -79,15 +82,15 @@ impl Guest {
             fail_fast: false,
             cancelled: Arc::clone(&cancelled),
         };
-        let agent = self.folder.path().join("agent");
-        let log = self.folder.path().join("log");
+        let agent = self.directory.path().join("agent");
+        let log = self.directory.path().join("log");
         let job = Job { spec: "host".into(), plan: Plan::Host { agent: &agent }, log };
         let events = Mutex::new(Vec::new());
         let (ended, end) = mpsc::channel::<()>();
         thread::scope(|scope| {
             let cancelled = &cancelled;
             scope.spawn(move || {
-                // An error is the end of the run: the other half of the channel is gone.
+                // At the end of the run the other half of the channel is dropped.
                 if end.recv_timeout(NEVER) == Err(RecvTimeoutError::Timeout) {
                     cancelled.store(true, Ordering::Relaxed);
                 }
@@ -96,20 +99,20 @@ impl Guest {
             drop(ended);
         });
         assert!(!cancelled.load(Ordering::Relaxed), "it has not ended after {NEVER:?}");
-        Told { events: events.into_inner().unwrap() }
+        Observed { events: events.into_inner().unwrap() }
     }
 
     fn log(&self) -> std::path::PathBuf {
-        self.folder.path().join("log")
+        self.directory.path().join("log")
     }
 }
 
-/// All that was said of a run.
-struct Told {
+/// The events of a run.
+struct Observed {
     events: Vec<Event>,
 }
 
-impl Told {
+impl Observed {
     fn results(&self) -> Vec<(&str, Outcome, &str)> {
         let result = |event| match event {
             &Event::TestEnded { ref test, outcome, ref message, .. } => {
@@ -124,14 +127,14 @@ impl Told {
         self.events.iter().filter(|event| matches!(event, Event::KernelUp { .. })).count()
     }
 
-    fn error(&self) -> Option<&str> {
+    fn error(&self) -> Option<&KernelError> {
         self.events.iter().find_map(|event| match event {
-            Event::KernelEnded { error, .. } => error.as_deref(),
+            Event::KernelEnded { error, .. } => error.as_ref(),
             _ => None,
         })
     }
 
-    /// Nothing passed, and of no machine was started more than it takes.
+    /// Nothing passed, and few machines were started.
     fn is_no_success(&self) {
         assert!(
             self.results().iter().all(|(_, outcome, _)| *outcome != Outcome::Passed),
@@ -151,20 +154,20 @@ fn bytes_of(reports: &[Report]) -> Vec<u8> {
     bytes
 }
 
-fn hello() -> [Report; 2] {
-    [greeting("6.12".into()), Report::Loaded]
+fn ready() -> [Report; 2] {
+    [report_ready("6.12".into()), Report::Loaded]
 }
 
-fn greeting(release: String) -> Report {
+fn report_ready(release: String) -> Report {
     let features =
         Features { btf: true, tracefs: true, bpf_lsm: true, bpf_jit: true, kprobes: true, fentry: true };
     Report::Ready { protocol: protocol::VERSION, release, features, shared_memory_bytes: 0 }
 }
 
-/// A greeting, and a test that has begun.
+/// A guest that is ready, and has started a test.
 fn begun() -> Vec<u8> {
     let started = Report::Started { test: "a".into() };
-    [bytes_of(&hello()), bytes_of(&[started])].concat()
+    [bytes_of(&ready()), bytes_of(&[started])].concat()
 }
 
 fn ended(test: &str, output: &str) -> Report {
@@ -178,72 +181,74 @@ fn frame(content: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn bytes_that_are_no_message_are_the_test_s_fault() {
-    for says in [b"\xff\xff\xff\xff".to_vec(), frame(b"\x00\xff{"), frame(b"{\"ended\":7}"), frame(b"")] {
-        let told = Guest::new(&[begun(), says].concat(), "exec sleep 600").run();
-        told.is_no_success();
-        let (test, outcome, message) = told.results()[0];
+fn malformed_messages_fail_the_test_that_runs() {
+    for sends in [b"\xff\xff\xff\xff".to_vec(), frame(b"\x00\xff{"), frame(b"{\"ended\":7}"), frame(b"")] {
+        let observed = Guest::new(&[begun(), sends].concat(), "exec sleep 600").run();
+        observed.is_no_success();
+        let (test, outcome, message) = observed.results()[0];
         assert_eq!((test, outcome), ("a", Outcome::Crashed));
-        assert!(message.contains("talks nonsense"), "{message}");
+        assert!(message.contains("violated the protocol"), "{message}");
     }
 }
 
 #[test]
-fn brackets_without_end_overflow_no_stack() {
+fn deep_nesting_overflows_no_stack() {
     for before in ["", "{\"ready\":", "{\"started\":{\"test\":", "{\"ended\":{\"x\":"] {
         let mut deep = before.as_bytes().to_vec();
         deep.resize(protocol::MAX_FRAME, b'[');
-        let told = Guest::new(&[begun(), frame(&deep)].concat(), "exec sleep 600").run();
-        told.is_no_success();
-        assert!(told.results()[0].2.contains("talks nonsense"), "{:?}", told.results()[0]);
+        let observed = Guest::new(&[begun(), frame(&deep)].concat(), "exec sleep 600").run();
+        observed.is_no_success();
+        assert!(observed.results()[0].2.contains("violated the protocol"), "{:?}", observed.results()[0]);
     }
 }
 
 #[test]
-fn half_a_message_and_silence_is_a_guest_that_hangs() {
-    let told = Guest::new(&[begun(), vec![200, 0, 0, 0, b'{']].concat(), "exec sleep 600").run();
-    told.is_no_success();
-    assert_eq!(told.results()[0].1, Outcome::TimedOut);
+fn an_incomplete_message_times_the_test_out() {
+    let observed = Guest::new(&[begun(), vec![200, 0, 0, 0, b'{']].concat(), "exec sleep 600").run();
+    observed.is_no_success();
+    assert_eq!(observed.results()[0].1, Outcome::TimedOut);
 }
 
 #[test]
-fn reports_out_of_turn_make_nothing_pass() {
+fn unexpected_reports_make_no_test_pass() {
     let passed = "test result: ok. 1 passed; 0 failed; 0 ignored";
     let again = Report::Started { test: "a".into() };
-    for says in [
+    for sends in [
         vec![Report::Done],
         vec![ended("b", passed)],
         vec![again, ended("a", "")],
         vec![Report::Settling, Report::Settling],
-        hello().to_vec(),
+        ready().to_vec(),
         vec![Report::Problem { message: "\u{1b}]0;no\u{7}".repeat(1 << 16) }],
     ] {
-        let told = Guest::new(&[begun(), bytes_of(&says)].concat(), "exec sleep 600").run();
-        told.is_no_success();
-        let (_, outcome, message) = told.results()[0];
-        assert_eq!(outcome, Outcome::Crashed, "{says:?}");
+        let observed = Guest::new(&[begun(), bytes_of(&sends)].concat(), "exec sleep 600").run();
+        observed.is_no_success();
+        let (_, outcome, message) = observed.results()[0];
+        assert_eq!(outcome, Outcome::Crashed, "{sends:?}");
         assert!(message.len() < 4096 && !message.contains('\u{1b}'), "{} bytes", message.len());
     }
 }
 
 #[test]
-fn a_name_that_would_draw_on_the_terminal_is_made_plain() {
+fn a_release_cannot_control_the_terminal() {
     let release = format!("6.12\u{1b}[2J\r\n{}", "x".repeat(1 << 20));
-    let told = Guest::new(&bytes_of(&[greeting(release), Report::Loaded]), "exec sleep 600").run();
-    let Some(Event::KernelUp { release, .. }) = told.events.get(1) else { panic!("{:?}", told.events) };
+    let observed = Guest::new(&bytes_of(&[report_ready(release), Report::Loaded]), "exec sleep 600").run();
+    let Some(Event::KernelUp { release, .. }) = observed.events.get(1) else {
+        panic!("{:?}", observed.events)
+    };
     assert!(release.starts_with("6.12[2J x") && release.len() < 1000, "{release:?}");
 }
 
 #[test]
-fn a_time_that_cannot_be_is_not_believed() {
+fn an_impossible_duration_is_corrected() {
     let passed = "test result: ok. 1 passed; 0 failed; 0 ignored";
     let b = Report::Started { test: "b".into() };
-    let said = bytes_of(&[ended("a", passed), Report::Done, b, ended("b", passed), Report::Done]);
+    let reports = bytes_of(&[ended("a", passed), Report::Done, b, ended("b", passed), Report::Done]);
     let begin = Instant::now();
-    let told = Guest::new(&[begun(), said].concat(), "exec sleep 600").run();
+    let observed = Guest::new(&[begun(), reports].concat(), "exec sleep 600").run();
     let took = begin.elapsed();
-    assert_eq!(told.error(), None);
-    for event in &told.events {
+    assert_eq!(observed.error(), None);
+    for event in &observed.events {
         if let Event::TestEnded { duration, .. } = event {
             assert!(*duration <= took, "{duration:?} of {took:?}");
         }
@@ -251,12 +256,12 @@ fn a_time_that_cannot_be_is_not_believed() {
 }
 
 #[test]
-fn words_without_end_take_neither_time_nor_memory() {
+fn endless_reports_take_neither_time_nor_memory() {
     let file = |bytes: usize| {
         let path = "tests/guest/snapshots/x.snap.new".to_owned();
         bytes_of(&[Report::File { path, content: "x".repeat(bytes) }])
     };
-    // Few that are long, and many that are short: of these some are always waiting.
+    // Few long ones, and many short ones, of which some are always waiting.
     for files in [file(512 << 10).repeat(4), file(0).repeat(1 << 14), begun()] {
         Guest::new(&begun(), "while :; do cat files; done").with("files", &files).run().is_no_success();
     }
@@ -265,17 +270,27 @@ fn words_without_end_take_neither_time_nor_memory() {
 }
 
 #[test]
-fn a_file_that_nobody_asked_for_is_nonsense() {
+fn an_unrequested_file_violates_the_protocol() {
     let file = Report::File { path: "tests/guest/snapshots/x.snap.new".into(), content: "x".into() };
     let guest = Guest::new(&[begun(), bytes_of(&[file])].concat(), "exec sleep 600");
-    let told = guest.run_asked_for_files(LIMIT, false);
-    told.is_no_success();
-    assert_eq!(told.results()[0].1, Outcome::Crashed);
-    assert!(!told.events.iter().any(|event| matches!(event, Event::File { .. })));
+    let observed = guest.run_asked_for_files(LIMIT, false);
+    observed.is_no_success();
+    assert_eq!(observed.results()[0].1, Outcome::Crashed);
+    assert!(!observed.events.iter().any(|event| matches!(event, Event::File { .. })));
 }
 
 #[test]
-fn files_are_bounded_in_sum() {
+fn unrequested_output_violates_the_protocol() {
+    let output = Report::Output { text: "x".into() };
+    let guest = Guest::new(&[begun(), bytes_of(&[output])].concat(), "exec sleep 600");
+    let observed = guest.run_asked_for_files(LIMIT, true);
+    observed.is_no_success();
+    assert_eq!(observed.results()[0].1, Outcome::Crashed);
+    assert!(!observed.events.iter().any(|event| matches!(event, Event::Output { .. })));
+}
+
+#[test]
+fn the_sum_of_files_is_limited() {
     let passed = "test result: ok. 1 passed; 0 failed; 0 ignored";
     let path = "tests/guest/snapshots/x.snap.new".to_owned();
     let files = bytes_of(&[Report::File { path, content: "x".repeat(512 << 10) }]).repeat(16);
@@ -283,9 +298,9 @@ fn files_are_bounded_in_sum() {
     let end = bytes_of(&[ended("a", passed), Report::Done, b, ended("b", passed), Report::Done]);
     let guest =
         Guest::new(&begun(), "for i in 1 2 3 4 5 6 7 8 9 10; do cat files; done; cat end; exec sleep 600");
-    let told = guest.with("files", &files).with("end", &end).run_within(BOOT_LIMIT);
-    assert_eq!(told.results()[0].1, Outcome::Passed);
-    let sizes = told.events.iter().filter_map(|event| match event {
+    let observed = guest.with("files", &files).with("end", &end).run_within(BOOT_LIMIT);
+    assert_eq!(observed.results()[0].1, Outcome::Passed);
+    let sizes = observed.events.iter().filter_map(|event| match event {
         Event::File { content, .. } => Some(content.len()),
         _ => None,
     });
@@ -294,12 +309,12 @@ fn files_are_bounded_in_sum() {
 }
 
 #[test]
-fn a_console_without_end_fills_no_disk() {
+fn an_endless_console_fills_no_disk() {
     for line in ["Kernel panic - not syncing: again".to_owned(), "x".repeat(4000)] {
         let guest = Guest::new(&begun(), "exec 1>&2; while :; do cat lines; done");
         let guest = guest.with("lines", format!("{line}\n").repeat(1 << 10).as_bytes());
-        let told = guest.run_within(3 * LIMIT);
-        told.is_no_success();
+        let observed = guest.run_within(3 * LIMIT);
+        observed.is_no_success();
         assert!(fs::metadata(guest.log()).unwrap().len() <= 64 << 20);
     }
 }

@@ -4,6 +4,9 @@ mod build;
 mod checkout;
 mod cli;
 mod commands;
+#[path = "../../tests/hooks.rs"]
+#[expect(dead_code, reason = "a part of it is for the guest tests")]
+mod hooks;
 mod page;
 mod programs;
 mod rust;

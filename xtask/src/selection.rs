@@ -1,9 +1,13 @@
 //! Which tests run: what their names say, and what the user asked for.
 
+use std::collections::BTreeMap;
+
 use hooklab::naming::{Name, Naming};
+use hooklab_types::kernel::Need;
 use hooklab_vm::TestId;
 use hooklab_vm::binary::Test;
 
+use crate::hooks::Hook;
 use crate::programs::{Language, ProgramOptions};
 
 /// The tests of a binary, and how their names are read.
@@ -54,9 +58,28 @@ impl Selection {
         self.tests.iter().any(|test| self.name(test).loader.is_none_or(|loader| loaders.contains(&&*loader)))
     }
 
-    /// The tests' names, for a person.
-    pub(crate) fn titles(&self) -> impl Iterator<Item = (String, bool)> + '_ {
-        self.tests.iter().map(|test| (self.name(test).to_string(), test.ignored))
+    /// What the tests need of a kernel: what their programs do.
+    pub(crate) fn needs(&self) -> BTreeMap<TestId, Vec<Need>> {
+        let needs = |test: &Test| (id(test), self.needs_of(test).to_vec());
+        self.tests.iter().map(needs).filter(|(_, needs)| !needs.is_empty()).collect()
+    }
+
+    fn needs_of(&self, test: &Test) -> &'static [Need] {
+        let program = self.name(test).program;
+        program.and_then(|label| Hook::of_label(&label)).map_or(&[], |hook| hook.needs)
+    }
+
+    /// The tests' names, for a person, each with what it takes to be run.
+    pub(crate) fn titles(&self) -> impl Iterator<Item = String> + '_ {
+        self.tests.iter().map(|test| {
+            let needs: Vec<String> = self.needs_of(test).iter().map(Need::to_string).collect();
+            let note = match (test.ignored, &needs[..]) {
+                (true, _) => " (ignored)".into(),
+                (false, []) => String::new(),
+                (false, needs) => format!(" (needs {})", needs.join(", ")),
+            };
+            format!("{}{note}", self.name(test))
+        })
     }
 }
 
@@ -76,6 +99,7 @@ fn language(name: &Name) -> Language {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hooks::HOOKS;
 
     fn named(names: &[&str]) -> Vec<Test> {
         names.iter().map(|name| Test { name: (*name).to_owned(), ignored: false }).collect()
@@ -120,6 +144,51 @@ mod tests {
         assert!(!need(&["a::case_1_aya_on_c", "b::case_2_libbpf"]));
         assert!(need(&["a::case_1_aya_on_c", "b::case_2_ecli"]));
         assert!(need(&["a::case_1_aya_on_c", "somebody_s_own"]));
+    }
+
+    #[test]
+    fn what_a_test_s_program_needs_is_what_the_test_needs() {
+        let tests = cases(named(&[
+            "a::case_1_aya_on_minimal_lsm_c",
+            "a::case_2_libbpf_on_minimal_kprobe_rust",
+            "a::case_3_eunomia_on_minimal_tp_btf_package",
+            "a::case_4_aya_on_minimal_c",
+            "a::case_5_eunomia_on_ecc_package",
+            "b",
+        ]));
+        let needs: Vec<(String, Vec<Need>)> =
+            tests.needs().into_iter().map(|(test, needs)| (test.name, needs)).collect();
+        let of = |name: &str, needs: &[Need]| (name.to_owned(), needs.to_vec());
+        assert_eq!(
+            needs,
+            [
+                of("a::case_1_aya_on_minimal_lsm_c", &[Need::Btf, Need::Fentry, Need::BpfLsm]),
+                of("a::case_2_libbpf_on_minimal_kprobe_rust", &[Need::Kprobes]),
+                of("a::case_3_eunomia_on_minimal_tp_btf_package", &[Need::Btf]),
+            ]
+        );
+        let titles: Vec<String> = tests.titles().collect();
+        assert_eq!(titles[0], "a [aya minimal-lsm-c] (needs BTF, fentry, BPF LSM)");
+        assert_eq!(titles[5], "b");
+    }
+
+    /// A program without a line would run, and fail, where the kernel lacks what it needs.
+    #[test]
+    fn every_program_has_a_line_with_its_section() {
+        let sources = crate::checkout::Checkout::find().unwrap().root.join("ebpf");
+        let mut found = Vec::new();
+        for source in std::fs::read_dir(sources).unwrap().flatten() {
+            let name = source.file_name().into_string().unwrap();
+            let text = std::fs::read_to_string(source.path()).unwrap_or_default();
+            let sections = text.lines().filter_map(|line| line.strip_prefix("SEC(\"")?.strip_suffix("\")"));
+            let object = name.strip_suffix(".bpf.c").unwrap_or_default().to_owned();
+            found.extend(sections.map(|section| (object.clone(), section.to_owned())));
+        }
+        found.sort();
+        let in_c = HOOKS.iter().filter(|hook| !hook.object.ends_with("-rust"));
+        let mut known: Vec<_> = in_c.map(|hook| (hook.object.to_owned(), hook.section.to_owned())).collect();
+        known.sort();
+        assert_eq!(found, known);
     }
 
     #[test]

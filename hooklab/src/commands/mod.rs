@@ -1,5 +1,6 @@
 //! The commands, one in each file: its flags, and what it does.
 
+mod explain;
 mod kernels;
 mod package;
 mod report;
@@ -14,6 +15,7 @@ use clap::{Parser, Subcommand};
 use crate::exit::Exit;
 use crate::lab::Lab;
 
+pub use explain::Explain;
 pub use kernels::Kernels;
 pub use package::Package;
 pub use report::Report;
@@ -52,7 +54,7 @@ Environment:
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Build the tests of the package in the current directory, and run them on kernels
-    Test(Test),
+    Test(Box<Test>),
     /// Install what is missing; the other commands do this by themselves
     Setup(Setup),
     /// The others.
@@ -65,6 +67,8 @@ pub enum Command {
 pub enum Common {
     /// Run one program in guests, and show what it prints
     Run(Run),
+    /// Show on which kernels programs load, and why not on the others
+    Explain(Explain),
     /// Compile a program and pack it, as `ecc` does: NAME.bpf.o, NAME.skel.json and package.json
     Package(Package),
     /// List, pin, fetch and remove kernels
@@ -98,6 +102,7 @@ impl Common {
     pub fn run(&self, lab: &Lab) -> Result<Exit> {
         let done = match self {
             Common::Run(command) => command.run(lab),
+            Common::Explain(command) => command.run(lab),
             Common::Package(command) => command.run(lab),
             Common::Kernels(command) => command.run(lab),
             Common::Shell(command) => command.run(lab),

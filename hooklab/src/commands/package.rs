@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::exit::{Exit, UsageError};
 use crate::lab::Lab;
-use crate::options::SetupOptions;
+use crate::options::{KernelOptions, SetupOptions};
 use crate::setup::{self, Purpose};
 use crate::{compile, report};
 
@@ -16,7 +16,9 @@ use crate::{compile, report};
 #[command(after_help = "\
 Examples:
   hooklab package minimal.bpf.c                writes minimal.bpf.o, minimal.skel.json and package.json beside it
-  hooklab package exec.bpf.c exec.h -o out     describes the structs of exec.h, too, for readers of events")]
+  hooklab package exec.bpf.c exec.h -o out     describes the structs of exec.h, too, for readers of events
+
+A program may include \"vmlinux.h\": where no -I directory has it, it is made of the newest kernel's types.")]
 pub struct Package {
     /// A program in C; what its name has before the first dot names the files
     #[arg(value_name = "SOURCE.bpf.c")]
@@ -30,6 +32,8 @@ pub struct Package {
     /// Look for headers here, too; may be repeated
     #[arg(short = 'I', long, value_name = "DIR")]
     include: Vec<PathBuf>,
+    #[command(flatten)]
+    kernels: KernelOptions,
     #[command(flatten)]
     setup: SetupOptions,
 }
@@ -51,20 +55,20 @@ impl Package {
             .collect::<Result<Vec<PathBuf>, _>>()
             .context("failed to find a directory")?;
         let directory = self.source.parent().unwrap_or(Path::new(""));
-        let beside = source.with_file_name(format!("{}.h", name(&source)));
-        let header = self.header.clone().or_else(|| beside.is_file().then_some(beside));
+        let header = self.header.clone().or_else(|| compile::header_beside(&source));
         let output = self.output.as_deref().unwrap_or(directory);
 
         let reporter = report::steps();
         setup::ensure(lab, &[Purpose::Compile], &self.setup, reporter.as_ref())?;
-        compile::package(lab, &source, header.as_deref(), &include, output, reporter.as_ref())?;
+        let source = compile::Source {
+            path: &source,
+            header: header.as_deref(),
+            include: &include,
+            kernels: &self.kernels,
+        };
+        let written = compile::package(lab, &source, output, reporter.as_ref())?;
         drop(reporter);
+        out!("{}", String::from_utf8_lossy(&written).trim_end());
         Ok(Exit::Success)
     }
-}
-
-/// What a file's name has before its first dot.
-fn name(path: &Path) -> String {
-    let file = path.file_name().unwrap_or_default().to_string_lossy();
-    file.split('.').next().unwrap_or_default().to_owned()
 }

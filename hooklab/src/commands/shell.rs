@@ -70,8 +70,8 @@ impl Shell {
 
 /// virtme-ng on `image`, its own way: the host's files read-only, by virtiofs.
 pub fn virtme(lab: &Lab, tools: &Tools, image: &Path, accelerator: Accelerator) -> Command {
-    let directorys = [tools.vng.parent().map(Path::to_owned), setup::virtiofsd_directory(lab)];
-    let path = directorys.into_iter().flatten().map(|directory| directory.display().to_string());
+    let directories = [tools.vng.parent().map(Path::to_owned), setup::virtiofsd_directory(lab)];
+    let path = directories.into_iter().flatten().map(|directory| directory.display().to_string());
     let path: Vec<String> = path.chain(std::env::var("PATH").ok()).collect();
     let mut command = Command::new(&tools.vng);
     command.env("PATH", path.join(":")).arg("--run").arg(image);

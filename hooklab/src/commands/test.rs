@@ -1,5 +1,6 @@
 //! `hooklab test`: the tests of the package in the current directory, on kernels.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -121,8 +122,10 @@ impl Test {
         let live = report::live(true, naming);
         let programs = lab.guest_half.programs(lab, live.as_ref())?;
         let payload = pack(&binaries, &programs.loaders)?;
-        let guests = Guests::ready(lab, &kernels, &specs, self.run.accel, &programs.agent, live.as_ref())?;
-        let work = Work { payload, tests, naming, env: environment(), collect: None };
+        let guests = Guests::ready(lab, &kernels, &specs, self.run.accel, &programs.agent, live.as_ref())?
+            .with_append(self.run.appended().as_deref());
+        let needs = BTreeMap::new();
+        let work = Work { payload, tests, needs, naming, env: environment(), collect: None };
         let report = self.run.run(lab, &guests, &programs.agent, &work, begin, &[live.as_ref()])?;
         drop(live);
         let written = self.run.write_reports(&report);

@@ -8,7 +8,7 @@ use hooklab_vm::event::{Event, Observer};
 use hooklab_vm::kernel::{Kernel, Source};
 use hooklab_vm::machine::Plan;
 use hooklab_vm::qemu::accelerator::{self, Accelerator, Choice, Probe};
-use hooklab_vm::qemu::command_line::{self, Tools};
+use hooklab_vm::qemu::command_line::{CommandLine, Tools};
 use hooklab_vm::runner;
 
 use crate::lab::Lab;
@@ -29,12 +29,12 @@ pub fn settle(
         Source::Host => Probe::Works,
         Source::Image { image, modules, .. } => {
             observer.notify(Event::Step("trying KVM".into()));
-            let composed = match command_line::compose(tools, image, &kernel.id, Accelerator::Kvm, &lab.cache)
-            {
-                Ok(composed) => composed,
-                Err(error) => return Probe::Unknown(format!("{:#}", anyhow::Error::from(error))),
-            };
-            let plan = Plan::Boot { composed: &composed, agent, modules };
+            let command_line =
+                match CommandLine::from_virtme_ng(tools, image, &kernel.id, Accelerator::Kvm, &lab.cache) {
+                    Ok(command_line) => command_line,
+                    Err(error) => return Probe::Unknown(format!("{:#}", anyhow::Error::from(error))),
+                };
+            let plan = Plan::Boot { command_line: &command_line, agent, modules };
             match runner::probe(plan, PROBE_LIMIT, lab.cancelled.clone()) {
                 // Somebody's own kernel may be at fault itself; Debian's boot everywhere else.
                 Probe::Fails(why) if kernel.version.is_none() => Probe::Unknown(why),

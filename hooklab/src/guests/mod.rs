@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use hooklab_vm::event::{Event, Observer};
+use hooklab_vm::event::{Event, KernelError, Observer};
 use hooklab_vm::host::digest::{hex, sha256};
 use hooklab_vm::kernel::{Kernel, Kernels, Source, Spec};
 use hooklab_vm::machine::Plan;
 use hooklab_vm::qemu::accelerator::{Accelerator, Choice};
-use hooklab_vm::qemu::command_line::{self, Composed};
+use hooklab_vm::qemu::command_line::CommandLine;
 use hooklab_vm::runner::Job;
 
 use crate::kernels::failed_to;
@@ -40,11 +40,11 @@ type Missing = (String, String);
 struct Ready {
     kernel: Kernel,
     /// The machine; `None` for the running kernel.
-    composed: Option<Composed>,
+    command_line: Option<CommandLine>,
 }
 
 impl Guests {
-    /// Gets kernels, settles on an accelerator, and composes machines. A kernel that is not available does not stop the
+    /// Gets kernels, an accelerator, and QEMU's command lines. A kernel that is not available does not stop the
     /// others; an error if none can.
     pub fn ready(
         lab: &Lab,
@@ -65,19 +65,31 @@ impl Guests {
             (Some(tools), Some(kernel)) => settle(lab, choice, tools, kernel, agent, observer)?,
             _ => Accelerator::Kvm,
         };
-        let compose = |kernel: Kernel| {
-            let composed = match (&kernel.source, &tools) {
+        let ready = |kernel: Kernel| {
+            let command_line = match (&kernel.source, &tools) {
                 (Source::Image { image, .. }, Some(tools)) => {
-                    let composed = command_line::compose(tools, image, &kernel.id, accelerator, &lab.cache);
+                    let command_line =
+                        CommandLine::from_virtme_ng(tools, image, &kernel.id, accelerator, &lab.cache);
                     lab.check_interrupt()?;
-                    Some(composed.map_err(failed_to)?)
+                    Some(command_line.map_err(failed_to)?)
                 }
                 _ => None,
             };
-            Ok(Ready { kernel, composed })
+            Ok(Ready { kernel, command_line })
         };
-        let ready = kernels.into_iter().map(compose).collect::<Result<_>>()?;
+        let ready = kernels.into_iter().map(ready).collect::<Result<_>>()?;
         Ok(Self { names: specs.iter().map(Spec::to_string).collect(), ready, missing, accelerator })
+    }
+
+    /// The same guests, whose kernels get `text` at the end of their command lines.
+    #[must_use]
+    pub fn with_append(mut self, text: Option<&str>) -> Self {
+        if let Some(text) = text {
+            for ready in &mut self.ready {
+                ready.command_line = ready.command_line.take().map(|line| line.with_append(text));
+            }
+        }
+        self
     }
 
     /// The kernels, as the user named them.
@@ -88,7 +100,7 @@ impl Guests {
     /// Says of those that are not available that no more will come from them; whether there are any.
     pub fn report_missing(&self, tests: usize, observer: &dyn Observer) -> bool {
         for (spec, error) in &self.missing {
-            let (spec, error) = (spec.clone(), Some(error.clone()));
+            let (spec, error) = (spec.clone(), Some(KernelError::Failed(error.clone())));
             observer.notify(Event::KernelStarted { spec: spec.clone(), tests });
             observer.notify(Event::KernelEnded { spec, error, wall: Duration::ZERO });
         }
@@ -98,8 +110,10 @@ impl Guests {
     /// What there is to do on each.
     pub fn jobs<'a>(&'a self, lab: &Lab, agent: &'a Path) -> Vec<Job<'a>> {
         let job = |ready: &'a Ready| {
-            let plan = match (&ready.composed, &ready.kernel.source) {
-                (Some(composed), Source::Image { modules, .. }) => Plan::Boot { composed, agent, modules },
+            let plan = match (&ready.command_line, &ready.kernel.source) {
+                (Some(command_line), Source::Image { modules, .. }) => {
+                    Plan::Boot { command_line, agent, modules }
+                }
                 _ => Plan::Host { agent },
             };
             Job { spec: ready.kernel.spec.clone(), plan, log: log_path(lab, &ready.kernel.spec) }

@@ -72,7 +72,8 @@ impl Collector {
     fn cell(&self, test: &TestId, outcome: Outcome, duration: Duration, message: Option<String>) -> Cell {
         let Name { binary, base, loader, program } = self.naming.read(test);
         let (seconds, loads, earlier) = (round(duration), Vec::new(), Vec::new());
-        Cell { binary, name: base, loader, program, outcome, seconds, message, loads, earlier }
+        let object = None;
+        Cell { binary, name: base, loader, program, outcome, seconds, message, loads, object, earlier }
     }
 
     fn with(&self, spec: &str, change: impl FnOnce(&mut Kernel)) {
@@ -106,7 +107,7 @@ impl Observer for Collector {
                 self.with(&spec, |kernel| kernel.tests.push(cell));
             }
             Event::KernelEnded { spec, error, wall } => self.with(&spec, |kernel| {
-                kernel.error = error;
+                kernel.error = error.map(|error| error.to_string());
                 kernel.wall_seconds = round(wall);
             }),
             _ => {}
@@ -121,6 +122,8 @@ fn round(duration: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use hooklab_vm::event::KernelError;
+
     use super::*;
     use crate::exit::Exit;
 
@@ -141,7 +144,7 @@ mod tests {
     }
 
     fn over(error: Option<&str>) -> Event {
-        let error = error.map(str::to_owned);
+        let error = error.map(|error| KernelError::Failed(error.to_owned()));
         Event::KernelEnded { spec: "6.12".into(), error, wall: Duration::from_secs(1) }
     }
 

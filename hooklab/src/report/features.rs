@@ -17,6 +17,11 @@ pub fn text(report: &Report) -> String {
     format!("{}{loads}", lines(&features(report, presets::NOTHING)))
 }
 
+/// What each kernel can do, for a person.
+pub fn kernels(report: &Report) -> String {
+    lines(&features(report, presets::NOTHING))
+}
+
 /// Both tables, as Markdown.
 pub fn markdown(report: &Report) -> String {
     let loads = loads(report, presets::ASCII_MARKDOWN);

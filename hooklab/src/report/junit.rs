@@ -30,6 +30,9 @@ fn suite(kernel: &Kernel) -> TestSuite {
     if let Some(release) = &kernel.release {
         suite.add_property(("release", release.as_str()));
     }
+    if let Some(append) = &kernel.append {
+        suite.add_property(("append", append.as_str()));
+    }
     suite.add_test_cases(kernel.tests.iter().map(|cell| case(kernel, cell)));
     if let Some(error) = &kernel.error {
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
@@ -43,7 +46,7 @@ fn case(kernel: &Kernel, cell: &Cell) -> TestCase {
     let mut status = match cell.outcome {
         // With reruns below, a success is a flaky one.
         Outcome::Passed | Outcome::Flaky => TestCaseStatus::success(),
-        Outcome::Ignored => TestCaseStatus::skipped(),
+        Outcome::Ignored | Outcome::Unsupported => TestCaseStatus::skipped(),
         other => TestCaseStatus::non_success(kind(other)),
     };
     status.add_reruns(cell.earlier.iter().map(rerun));
@@ -70,4 +73,32 @@ fn rerun(attempt: &Attempt) -> TestRerun {
 
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_that_a_kernel_does_not_support_is_skipped_with_the_reason() {
+        let cell = Cell {
+            binary: None,
+            name: "a".into(),
+            loader: None,
+            program: None,
+            outcome: Outcome::Unsupported,
+            seconds: 0.0,
+            message: Some("no BTF".into()),
+            loads: Vec::new(),
+            object: None,
+            earlier: Vec::new(),
+        };
+        let mut suite = TestSuite::new("5.10");
+        suite.add_test_case(case(&Kernel::unknown("5.10"), &cell));
+        let mut suites = Suites::new("hooklab");
+        suites.add_test_suite(suite);
+        let xml = suites.to_string().unwrap();
+        assert!(xml.contains(r#"tests="1" skipped="1" errors="0" failures="0""#), "{xml}");
+        assert!(xml.contains(r#"<skipped message="no BTF">"#), "{xml}");
+    }
 }

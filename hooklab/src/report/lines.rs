@@ -4,8 +4,7 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::sync::Mutex;
 
-use hooklab_vm::event::{Event, Observer};
-use hooklab_vm::machine::Death;
+use hooklab_vm::event::{Event, KernelError, Observer};
 
 use super::table::{outcome_word, seconds};
 use crate::naming::Naming;
@@ -65,7 +64,7 @@ impl Observer for Lines {
                 self.result(&format!("{spec:<8} {word:<7} {took} {}", self.naming.read(&test)));
             }
             // An interrupt is told of once, for the whole command.
-            Event::KernelEnded { spec, error: Some(error), .. } if error != Death::Cancelled.to_string() => {
+            Event::KernelEnded { spec, error: Some(KernelError::Failed(_)), .. } => {
                 self.result(&format!("{spec:<8} error"));
             }
             _ => {}

@@ -28,6 +28,7 @@ pub fn read(path: &str, content: &str) -> Vec<Load> {
             object: object.clone(),
             program: name,
             cost,
+            explained: None,
         })
     });
     loads.collect()
@@ -44,11 +45,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_program_of_each_line_is_a_load_and_nonsense_is_none() {
+    fn each_program_of_each_line_is_a_load_and_other_text_is_none() {
         let content = r#"{"event":"attached","loader":"aya","object":"pair.bpf.o","programs":[
             {"name":"a","attach":"x","id":1,"verified_instructions":7,"jited_bytes":60},{"name":"b","attach":"y","id":2}]}"#
             .replace('\n', "")
-            + "\nnonsense\n";
+            + "\nother text\n";
         let loads = read("loads/17.jsonl", &content);
         assert_eq!(loads.len(), 2);
         assert_eq!(

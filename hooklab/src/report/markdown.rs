@@ -22,7 +22,8 @@ pub fn write(report: &Report, path: &Path) -> Result<()> {
 /// The table, a paragraph for each failure, and the verdict.
 pub fn markdown(report: &Report) -> String {
     let table = table::markdown(report);
-    let mut text = format!("{}\n\n{}\n", strip_ansi_codes(&table), table::verdict(report));
+    let verdict: Vec<String> = table::verdict(report).lines().map(escaped).collect();
+    let mut text = format!("{}\n\n{}\n", strip_ansi_codes(&table), verdict.join("\n\n"));
     for (Headline { word, what }, message) in table::problems(report) {
         // Longer than any fence in the message, so that nothing in it ends the block.
         let longest = message.split(|character| character != '`').map(str::len).max().unwrap_or(0);

@@ -75,7 +75,8 @@ impl Progress {
                 if let Some(bar) = state.kernels.get(&spec) {
                     bar.inc(1);
                 }
-                if outcome != Outcome::Passed {
+                // Of what the kernel does not support, the end tells how much there was.
+                if !matches!(outcome, Outcome::Passed | Outcome::Unsupported) {
                     let word = style(outcome_word(outcome)).red().bold();
                     self.say(format!("{word} {} on {spec}", self.naming.read(&test)));
                 }

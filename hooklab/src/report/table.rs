@@ -1,5 +1,7 @@
 //! The table at the end: kernels down, loaders across, then a paragraph for each failure.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle, presets};
 use console::style;
 use hooklab_types::kernel::Start;
@@ -19,6 +21,7 @@ pub fn outcome_word(outcome: Outcome) -> &'static str {
         Outcome::Crashed => "CRASH",
         Outcome::Leaked => "LEAK",
         Outcome::Ignored => "ignored",
+        Outcome::Unsupported => "unsupported",
     }
 }
 
@@ -92,7 +95,7 @@ fn start(kernel: &Kernel) -> String {
 }
 
 fn tally(kernel: &Kernel, loader: Option<&str>) -> String {
-    let counts = |cell: &&Cell| cell.loader.as_deref() == loader && cell.outcome != Outcome::Ignored;
+    let counts = |cell: &&Cell| cell.loader.as_deref() == loader && cell.outcome.has_run();
     let cells: Vec<&Cell> = kernel.tests.iter().filter(counts).collect();
     let passed = cells.iter().filter(|cell| cell.outcome == Outcome::Passed).count();
     format!("{passed}/{}", cells.len())
@@ -101,6 +104,7 @@ fn tally(kernel: &Kernel, loader: Option<&str>) -> String {
 fn result(kernel: &Kernel) -> String {
     match kernel.outcome {
         KernelOutcome::Passed if kernel.flaky() > 0 => style("flaky").yellow().bold(),
+        KernelOutcome::Passed if kernel.supports_none() => style("unsupported").yellow(),
         KernelOutcome::Passed => style("passed").green(),
         KernelOutcome::Failed => style("FAILED").red().bold(),
         KernelOutcome::Error => style("ERROR").red().bold(),
@@ -147,20 +151,87 @@ pub fn failures(report: &Report) -> String {
     problems(report).into_iter().map(paragraph).collect()
 }
 
-/// The last line.
+/// The last line; after it, what was not run, and why.
 pub fn verdict(report: &Report) -> String {
     let passed = report.count(|outcome| outcome == Outcome::Passed);
     let failed = report.count(|outcome| !outcome.is_fine());
-    let ignored = report.count(|outcome| outcome == Outcome::Ignored);
-    let flaky = match report.kernels.iter().map(Kernel::flaky).sum() {
+    let counted = |count: usize, word: &str| match count {
         0 => String::new(),
-        count => format!(", {count} flaky"),
+        count => format!(", {count} {word}"),
     };
-    let skipped = if ignored > 0 { format!(", {ignored} skipped") } else { String::new() };
+    let flaky = counted(report.kernels.iter().map(Kernel::flaky).sum(), "flaky");
+    let skipped = counted(report.count(|outcome| outcome == Outcome::Ignored), "skipped");
+    let unsupported = counted(report.count(|outcome| outcome == Outcome::Unsupported), "unsupported");
     let not_run = match report.kernels.iter().map(|kernel| kernel.not_run).sum() {
         0 => String::new(),
         1 => "\n1 test was not run".into(),
         count => format!("\n{count} tests were not run"),
     };
-    format!("{passed} passed, {failed} failed{flaky}{skipped}{not_run}")
+    let lacks: String = report.kernels.iter().flat_map(lacks).map(|line| format!("\n{line}")).collect();
+    format!("{passed} passed, {failed} failed{flaky}{skipped}{unsupported}{not_run}{lacks}")
+}
+
+/// For each thing that the kernel lacks, how many tests need it.
+fn lacks(kernel: &Kernel) -> Vec<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for cell in kernel.tests.iter().filter(|cell| cell.outcome == Outcome::Unsupported) {
+        *counts.entry(cell.message.as_deref().unwrap_or("it does not say why")).or_default() += 1;
+    }
+    let all = if kernel.supports_none() { ", and no other test was run" } else { "" };
+    let line = |(reason, count): (&str, usize)| {
+        format!("{}: {count} unsupported{all}: {}", kernel.spec, printable(reason))
+    };
+    counts.into_iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use hooklab_types::kernel::Accelerator;
+    use hooklab_types::report::SCHEMA;
+
+    use super::*;
+
+    fn kernel(spec: &str, outcomes: &[Outcome]) -> Kernel {
+        let cell = |&outcome: &Outcome| Cell {
+            binary: None,
+            name: "a".into(),
+            loader: None,
+            program: None,
+            outcome,
+            seconds: 0.0,
+            message: (outcome == Outcome::Unsupported).then(|| "no BTF".into()),
+            loads: Vec::new(),
+            object: None,
+            earlier: Vec::new(),
+        };
+        let tests = outcomes.iter().map(cell).collect();
+        Kernel { outcome: KernelOutcome::Passed, tests, ..Kernel::unknown(spec) }
+    }
+
+    fn report(kernels: Vec<Kernel>) -> Report {
+        Report { schema: SCHEMA, shard: None, accelerator: Accelerator::Tcg, wall_seconds: 0.0, kernels }
+    }
+
+    #[test]
+    fn what_a_kernel_does_not_support_is_counted_beside_what_passed() {
+        use Outcome::{Ignored, Passed, Unsupported};
+        let report = report(vec![
+            kernel("5.10", &[Unsupported, Ignored, Unsupported]),
+            kernel("6.12", &[Passed, Ignored, Unsupported]),
+            kernel("7.3", &[Passed, Ignored, Passed]),
+        ]);
+        assert_eq!(
+            verdict(&report),
+            "3 passed, 0 failed, 3 skipped, 3 unsupported\n\
+             5.10: 2 unsupported, and no other test was run: no BTF\n\
+             6.12: 1 unsupported: no BTF"
+        );
+        let table = console::strip_ansi_codes(&table(&report)).into_owned();
+        let words: Vec<Vec<&str>> =
+            table.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
+        let result = |row: usize| [words[row][3], words[row][words[row].len() - 1]];
+        assert_eq!(result(0), ["0/0", "unsupported"], "{table}");
+        assert_eq!(result(1), ["1/1", "passed"], "{table}");
+        assert!(failures(&report).is_empty());
+    }
 }

@@ -2,33 +2,29 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use nix::unistd::Uid;
 
-use super::around::behind;
-use super::site::{ONE, Ran, Site};
 use crate::gate::{Met, needs};
-use crate::support::lab::{locked_kernel, users_cache};
-use crate::support::root;
+use crate::support::{ONE, Ran, TestEnv, behind, locked_kernel, target, test_cache};
 
 /// A user who owns nothing, by number: Debian's `nobody`.
 const NOBODY: &str = "65534";
 
-/// Shell that makes a folder read-only.
-fn read_only(folder: &Path) -> String {
-    format!("mount --bind {0} {0} && mount -o remount,bind,ro {0}", folder.display())
+/// Shell that makes a directory read-only.
+fn read_only(directory: &Path) -> String {
+    format!("mount --bind {0} {0} && mount -o remount,bind,ro {0}", directory.display())
 }
 
 #[test]
 fn a_read_only_cache_that_has_all_serves_as_any_other() {
     let mounts = needs!(Mounts);
-    let site = Site::new();
-    site.goes_on();
-    let json = site.path("out.json");
-    let test = site.command(&["vm-test", "-k", "6.12", ONE[0], ONE[1], "--json", json.to_str().unwrap()]);
-    let ran = site.run_after(mounts, &[&read_only(&users_cache())], &test);
+    let env = TestEnv::shared();
+    env.next_run_passes();
+    let test = env.vm_test_command(&["-k", "6.12", ONE[0], ONE[1]]);
+    let ran = env.run_after(mounts, &[&read_only(test_cache())], &test);
     assert_eq!(ran[0].code, Some(0), "{}{}", ran[0].stdout, ran[0].stderr);
     assert_eq!(ran[0].kernel()["start"], "resume", "{}", ran[0].stderr);
     assert!(!ran[0].stderr.contains("saved machine"), "{}", ran[0].stderr);
@@ -37,34 +33,28 @@ fn a_read_only_cache_that_has_all_serves_as_any_other() {
 #[test]
 fn a_read_only_cache_that_lacks_something_is_an_error_or_a_warning() {
     let mounts = needs!(Mounts);
-    let site = Site::without(&["kernels"]);
-    let test = |words: &[&str]| {
-        let json = site.path("out.json");
-        let words = [&["vm-test", "-k", "6.12", ONE[0]], words, &["--json", json.to_str().unwrap()]].concat();
-        site.run_after(mounts, &[&read_only(&site.path("cache"))], &site.command(&words)).remove(0)
-    };
-    let ran = test(&[]);
+    let env = TestEnv::with_own_cache(&["accelerator.json"]);
+    let test = env.vm_test_command(&["-k", "6.12", ONE[0]]);
+    let ran = &env.run_after(mounts, &[&read_only(&env.path("cache"))], &test)[0];
     assert_eq!(ran.code, Some(3), "{}", ran.stderr);
     let why = "Read-only file system (os error 30); set HOOKLAB_CACHE to another directory";
     assert!(ran.stderr.contains("error: failed to create") && ran.stderr.contains(why), "{}", ran.stderr);
 
-    let site = Site::without(&["machines", "composed"]);
-    let json = site.path("out.json");
-    let words = ["vm-test", "-k", "6.12", ONE[0], ONE[1], "--json", json.to_str().unwrap()];
-    let ran = &site.run_after(mounts, &[&read_only(&site.path("cache"))], &site.command(&words))[0];
+    let env = TestEnv::with_own_cache(&["kernels", "accelerator.json"]);
+    let test = env.vm_test_command(&["-k", "6.12", ONE[0], ONE[1]]);
+    let ran = &env.run_after(mounts, &[&read_only(&env.path("cache"))], &test)[0];
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stderr.contains("failed to save the machine of 6.12"), "{}", ran.stderr);
-    site.goes_on();
+    env.next_run_passes();
 }
 
 /// What comes of a command of `kernels`, for which nothing is built, with this cache and as somebody who does not own it.
 fn by_another(_: Met, cache: &Path, words: &[&str]) -> Ran {
-    let site = Site::new();
+    let env = TestEnv::shared();
     // He cannot build it.
-    assert!(site.command(&["--help"]).output().unwrap().status.success());
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let mut plain = Command::new(target.join("debug/xtask"));
-    plain.args(words).current_dir(root()).env("HOOKLAB_CACHE", cache).env("NO_COLOR", "1");
+    env.run(&["--help"]).exits_with(0);
+    let mut plain = env.prepare(Command::new(target().join("debug/xtask")));
+    plain.args(words).env("HOOKLAB_CACHE", cache);
     let mut command = if Uid::effective().is_root() {
         let mut setpriv = Command::new("setpriv");
         setpriv.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]);
@@ -72,9 +62,7 @@ fn by_another(_: Met, cache: &Path, words: &[&str]) -> Ran {
     } else {
         plain
     };
-    let ran = Ran::of(&command.output().unwrap());
-    site.is_clean();
-    ran
+    env.run_command(&mut command)
 }
 
 #[test]
@@ -110,9 +98,9 @@ fn another_users_cache_is_read_and_not_pruned() {
     assert_eq!(listing(&kernels), before);
 }
 
-/// All that is below a folder.
-fn listing(folder: &Path) -> String {
-    String::from_utf8(Command::new("find").arg(folder).output().unwrap().stdout).unwrap()
+/// All that is below a directory.
+fn listing(directory: &Path) -> String {
+    String::from_utf8(Command::new("find").arg(directory).output().unwrap().stdout).unwrap()
 }
 
 #[test]
@@ -120,10 +108,10 @@ fn a_file_system_without_hard_links_is_as_good_as_any() {
     let refuses = "#include <errno.h>\n\
                    int link(const char *from, const char *to) { errno = EPERM; return -1; }\n\
                    int linkat(int a, const char *from, int b, const char *to, int flags) { errno = EPERM; return -1; }\n";
-    let site = Site::without(&["kernels", "machines", "composed"]).with_library(refuses);
-    let ran = site.run(&["-k", "6.12", ONE[0], ONE[1]]);
+    let env = TestEnv::with_own_cache(&["accelerator.json"]).with_library(refuses);
+    let ran = env.vm_test(&["-k", "6.12", ONE[0], ONE[1]]);
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
     assert_eq!(ran.kernel()["start"], "boot");
-    let ran = site.run(&["-k", "6.12", ONE[0], ONE[1]]);
+    let ran = env.vm_test(&["-k", "6.12", ONE[0], ONE[1]]);
     assert_eq!((ran.code, &ran.kernel()["start"]), (Some(0), &"resume".into()), "{}", ran.stderr);
 }

@@ -1,7 +1,6 @@
-//! Faults, each caused for real, in a guest or around it: what comes of them, and that nothing is left behind.
+//! Faults, each caused for real, in a guest or around it: what comes of them, and that nothing is left over.
 //! `cargo xtask test faults` runs these.
 
-mod around;
 mod cache;
 mod clock;
 mod disk;
@@ -10,4 +9,3 @@ mod kvm;
 mod network;
 mod qemu;
 mod signals;
-mod site;

@@ -8,12 +8,9 @@ use std::path::PathBuf;
 
 use flate2::read::GzDecoder;
 
-use super::around::folder;
-use super::site::{ONE, Ran, Site};
 use crate::gate::{Met, needs};
 use crate::needs::security_archive;
-use crate::support::lab::locked_kernel;
-use crate::support::root;
+use crate::support::{ONE, Ran, TestEnv, locked_kernel, locked_size, root};
 
 /// What Debian had signed of the suite experimental on 30 October 2026, to be believed until 6 November 2026: the file
 /// `dists/experimental/InRelease` of its archive.
@@ -56,24 +53,15 @@ fn mirror(answer: impl Fn(&str) -> Answer + Send + 'static) -> String {
     address
 }
 
-/// The bytes of the only package of 7.0, the smallest kernel.
-fn size_of_7_0() -> usize {
-    let lock = fs::read_to_string(root().join("vm/kernels.lock")).unwrap();
-    let pin = lock.split("[[kernel]]").find(|pin| pin.contains("spec = \"7.0\"")).unwrap();
-    pin.split("size = ").nth(1).unwrap().lines().next().unwrap().parse().unwrap()
+/// An environment with a directory for kernels, which has none.
+fn environment() -> (TestEnv, PathBuf) {
+    let env = TestEnv::with_own_cache(&["accelerator.json"]);
+    let kernels = env.directory("cache/kernels");
+    (env, kernels)
 }
 
-/// With kernels and a state of apt of its own, but with what the user's cache has else.
-fn site() -> (Site, PathBuf) {
-    let site = Site::without(&["kernels", "apt"]);
-    let kernels = folder(&site, "cache/kernels");
-    (site, kernels)
-}
-
-fn fetch_7_0(site: &Site, words: &[&str]) -> Ran {
-    let ran = Ran::of(&site.command(&[&["kernels", "fetch", "7.0"], words].concat()).output().unwrap());
-    site.is_clean();
-    ran
+fn fetch_7_0(env: &TestEnv, words: &[&str]) -> Ran {
+    env.run(&[&["kernels", "fetch", "7.0"], words].concat())
 }
 
 /// Packages that lie about in a half-made kernel, with their sizes.
@@ -85,23 +73,23 @@ fn downloads(kernels: &PathBuf) -> Vec<u64> {
 
 #[test]
 fn a_mirror_that_goes_away_in_mid_download_is_an_error_and_what_it_left_is_not_believed() {
-    let (site, kernels) = site();
-    let size = size_of_7_0();
+    let (env, kernels) = environment();
+    let size = locked_size("7.0");
     let half = mirror(move |_| Answer::Half(vec![b'x'; size / 2], size));
-    let ran = fetch_7_0(&site, &["--mirror", &half]);
+    let ran = fetch_7_0(&env, &["--mirror", &half]);
     assert_eq!(ran.code, Some(3), "{}", ran.stderr);
     assert!(ran.stderr.contains("error: failed to download linux-binary-7.0"), "{}", ran.stderr);
     assert_eq!(downloads(&kernels), [size as u64 / 2]);
-    let ran = fetch_7_0(&site, &[]);
+    let ran = fetch_7_0(&env, &[]);
     assert_eq!((ran.code, &ran.stdout[..9]), (Some(0), "7.0      "), "{}", ran.stderr);
 }
 
 #[test]
 fn a_package_that_is_not_what_the_lock_says_is_neither_unpacked_nor_kept() {
-    let (site, kernels) = site();
-    let size = size_of_7_0();
+    let (env, kernels) = environment();
+    let size = locked_size("7.0");
     let other = mirror(move |_| Answer::Whole(vec![b'x'; size]));
-    let ran = fetch_7_0(&site, &["--mirror", &other]);
+    let ran = fetch_7_0(&env, &["--mirror", &other]);
     assert_eq!(ran.code, Some(3), "{}", ran.stderr);
     assert!(ran.stderr.contains("error: failed to verify linux-binary-7.0"), "{}", ran.stderr);
     assert!(ran.stderr.contains("its SHA-256 is not the expected"), "{}", ran.stderr);
@@ -111,21 +99,21 @@ fn a_package_that_is_not_what_the_lock_says_is_neither_unpacked_nor_kept() {
 
 #[test]
 fn a_kernel_that_cannot_be_had_stops_no_other() {
-    let (site, kernels) = site();
+    let (env, kernels) = environment();
     let cached = locked_kernel("6.12");
     symlink(&cached, kernels.join(cached.file_name().unwrap())).unwrap();
     // Nobody is there.
     let words = ["-k", "6.12", "-k", "7.0", "--mirror", "http://127.0.0.1:9/debian", ONE[0], ONE[1]];
-    let first = site.run(&[&words[..], &["--fail-fast"]].concat());
+    let first = env.vm_test(&[&words[..], &["--fail-fast"]].concat());
     assert_eq!(first.code, Some(3), "{}{}", first.stdout, first.stderr);
     assert!(first.stdout.contains("0 passed, 0 failed"), "{}", first.stdout);
-    let ran = site.run(&words);
+    let ran = env.vm_test(&words);
     assert_eq!(ran.code, Some(3), "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stdout.contains("2 passed, 0 failed"), "{}", ran.stdout);
     let [good, bad] = &ran.report["kernels"].as_array().unwrap()[..] else { panic!("{}", ran.report) };
     assert_eq!((&good["outcome"], &bad["outcome"]), (&"passed".into(), &"error".into()));
     assert!(bad["error"].as_str().unwrap().contains("failed to download linux-binary-7.0"), "{bad}");
-    site.goes_on();
+    env.next_run_passes();
 }
 
 /// `kernels lock --check 6.12` with a mirror that has, of experimental, only these files, and truly Debian's security
@@ -143,10 +131,9 @@ fn check(_: Met, files: Vec<(&'static str, Vec<u8>)>) -> Ran {
     });
     let lock = root().join("vm/kernels.lock");
     let before = fs::read(&lock).unwrap();
-    let (site, _) = site();
+    let (env, _) = environment();
     let words = ["kernels", "lock", "--check", "--series", "6.12", "--mirror", &mirror];
-    let ran = Ran::of(&site.command(&words).output().unwrap());
-    site.is_clean();
+    let ran = env.run(&words);
     // By what there is now, 6.12 may be behind.
     assert!(matches!(ran.code, Some(0 | 1)), "{}", ran.stderr);
     assert!(ran.stdout.starts_with("6.12 "), "{}", ran.stdout);

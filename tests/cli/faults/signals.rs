@@ -3,21 +3,23 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::pty::openpty;
 use nix::sys::signal::Signal;
 use nix::sys::termios::{FlowArg, tcflow};
 use rstest::rstest;
 
-use super::around::behind;
-use super::site::{ONE, Running, Site};
-use crate::support::lab::specimens;
+use crate::support::{ONE, TestEnv, behind, misbehaving};
+
+/// How long after a signal a run ends that cannot end by itself.
+const LAST_RESORT: Duration = Duration::from_secs(10);
 
 /// What a run does when the signal comes.
 #[derive(Debug, Clone, Copy)]
@@ -35,54 +37,59 @@ fn a_signal_ends_a_run_and_leaves_nothing(
     #[values(Stage::Downloading, Stage::Booting, Stage::Testing)] stage: Stage,
     #[values(Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGKILL)] signal: Signal,
 ) {
-    let site = match stage {
-        Stage::Downloading => Site::without(&["kernels", "machines"]),
-        _ => Site::new(),
+    let env = match stage {
+        Stage::Downloading => TestEnv::with_own_cache(&["accelerator.json"]),
+        _ => TestEnv::shared(),
     };
-    let binary = specimens();
+    let binary = misbehaving();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
     let mirror = format!("http://{}/debian", listener.local_addr().unwrap());
     let mut line = None;
-    let wait = ["-k", "6.12", "--binary", &binary, "endings::waits", "--timeout", "60"];
-    let running = match stage {
+    // While this test waits, nothing but the signal ends it.
+    let wait = ["-k", "6.12", "--binary", &binary, "endings::waits", "--timeout", "3600"];
+    let mut running = match stage {
         Stage::Downloading => {
-            let running = site.start(&["-k", "6.12", ONE[0], "--mirror", &mirror]);
-            // Somebody is on the line, and hears nothing.
-            let (mut stream, _) = listener.accept().unwrap();
-            stream.read_exact(&mut [0]).unwrap();
+            let mut running = env.start(&["-k", "6.12", ONE[0], "--mirror", &mirror]);
+            // It gets no answer.
+            let connect = || listener.accept().ok().map(|(stream, _)| stream);
+            let stream: TcpStream = running.until("a connection to the mirror", connect);
+            stream.set_nonblocking(true).unwrap();
+            running.until("a request", || stream.peek(&mut [0]).is_ok_and(|length| length > 0).then_some(()));
             line = Some(stream);
             running
         }
         Stage::Booting => {
-            let running = site.start(&[&wait[..], &["--fresh"]].concat());
-            site.machine();
+            let mut running = env.start(&[&wait[..], &["--fresh", "--boot-timeout", "3600"]].concat());
+            running.machine();
             running
         }
         Stage::Testing => {
-            let running = site.start(&wait);
-            site.hears("endings: it waits");
+            let mut running = env.start(&wait);
+            running.console_shows("endings: it waits");
             running
         }
     };
-    let (mut running, begin) = (running, Instant::now());
     running.send(signal);
-    let code = running.ends();
-    assert!(begin.elapsed() < Duration::from_secs(5), "it took {:?}", begin.elapsed());
+    let code = running.ends_promptly_after(Duration::ZERO);
     assert_eq!(code, if signal == Signal::SIGKILL { None } else { Some(130) });
-    site.is_clean();
+    if signal != Signal::SIGKILL {
+        running.ended_by_itself();
+    }
+    env.is_clean();
     drop(line);
-    Site::new().goes_on();
+    TestEnv::shared().next_run_passes();
 }
 
 #[test]
 fn a_terminal_that_goes_away_ends_the_run_that_it_showed() {
-    let site = Site::new();
-    let binary = specimens();
+    let env = TestEnv::shared();
+    let binary = misbehaving();
     let terminal = openpty(None, None).unwrap();
     // The run must not hold the other end itself.
     fcntl(&terminal.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
-    let mut command = site.command(&["vm-test", "-k", "6.12", "--binary", &binary, "endings::waits"]);
-    command.args(["--timeout", "60"]).stdin(Stdio::from(terminal.slave.try_clone().unwrap()));
+    let mut command = env.command(&["vm-test", "-k", "6.12", "--binary", &binary, "endings::waits"]);
+    command.args(["--timeout", "3600"]).stdin(Stdio::from(terminal.slave.try_clone().unwrap()));
     command.stdout(Stdio::from(terminal.slave.try_clone().unwrap())).stderr(Stdio::from(terminal.slave));
     let leads = || {
         nix::unistd::setsid()?;
@@ -91,44 +98,36 @@ fn a_terminal_that_goes_away_ends_the_run_that_it_showed() {
         Ok(())
     };
     // SAFETY: setsid(2) and ioctl(2) alone run between fork and exec.
-    let mut child = unsafe { command.pre_exec(leads) }.spawn().unwrap();
+    let mut running = env.start_command(unsafe { command.pre_exec(leads) });
     // The command holds the terminal open, too.
     drop(command);
-    let mut master = File::from(terminal.master);
-    let screen = read_until(&mut master, "endings::waits");
-    drop(master);
-    assert!(child.wait().unwrap().code().is_some_and(|code| code == 130), "{screen}");
-    site.is_clean();
-    Site::new().goes_on();
+    let mut screen = Screen::of(terminal.master);
+    running.until("the waiting test on the screen", || screen.shows("endings::waits"));
+    drop(screen);
+    assert_eq!(running.ends_promptly_after(Duration::ZERO), Some(130));
+    env.is_clean();
+    TestEnv::shared().next_run_passes();
 }
 
 #[test]
 fn a_terminal_that_takes_nothing_more_holds_no_run_that_is_told_to_end() {
-    let site = Site::new();
-    let binary = specimens();
+    let env = TestEnv::shared();
+    let binary = misbehaving();
     let terminal = openpty(None, None).unwrap();
-    let mut command = site.command(&["vm-test", "-k", "6.12", "--binary", &binary, "endings::waits"]);
+    let mut command = env.command(&["vm-test", "-k", "6.12", "--binary", &binary, "endings::waits"]);
     let [shown, told] = [(); 2].map(|()| Stdio::from(terminal.slave.try_clone().unwrap()));
-    let mut running =
-        Running::of(command.args(["--timeout", "60"]).stdout(shown).stderr(told).spawn().unwrap());
-    let mut master = File::from(terminal.master);
-    read_until(&mut master, "endings::waits");
+    let mut running = env.start_command(command.args(["--timeout", "3600"]).stdout(shown).stderr(told));
+    let mut screen = Screen::of(terminal.master);
+    running.until("the waiting test on the screen", || screen.shows("endings::waits"));
     // As Ctrl-S does.
     tcflow(&terminal.slave, FlowArg::TCOOFF).unwrap();
-    let begin = Instant::now();
-    while !writes(running.id()) {
-        assert!(begin.elapsed() < Duration::from_secs(20), "it is not held");
-        sleep(Duration::from_millis(5));
-    }
-    let begin = Instant::now();
+    let pid = running.id();
+    running.until("a write that is held", || writes(pid).then_some(()));
     running.send(Signal::SIGTERM);
-    while !running.is_over() {
-        assert!(begin.elapsed() < Duration::from_secs(15), "it does not end");
-        sleep(Duration::from_millis(5));
-    }
-    assert_eq!(running.ends(), Some(130));
-    site.is_clean();
-    Site::new().goes_on();
+    // What it has to say cannot be written: it ends all the same.
+    assert_eq!(running.ends_promptly_after(LAST_RESORT), Some(130));
+    env.is_clean();
+    TestEnv::shared().next_run_passes();
 }
 
 /// Whether one of a process's threads is in write(2), and stays there for a moment (proc(5), `/proc/pid/syscall`).
@@ -143,38 +142,45 @@ fn writes(pid: u32) -> bool {
     first.is_some() && first == held()
 }
 
-/// What a terminal shows until it shows these words.
-fn read_until(master: &mut File, words: &str) -> String {
-    let mut screen = String::new();
-    while !screen.contains(words) {
-        let mut chunk = [0; 4096];
-        let length = master.read(&mut chunk).unwrap();
-        screen.push_str(&String::from_utf8_lossy(&chunk[..length]));
+/// What a terminal shows.
+struct Screen {
+    master: File,
+    text: String,
+}
+
+impl Screen {
+    fn of(master: OwnedFd) -> Self {
+        fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+        Self { master: File::from(master), text: String::new() }
     }
-    screen
+
+    /// Whether it shows these words by now.
+    fn shows(&mut self, words: &str) -> Option<()> {
+        let mut chunk = [0; 4096];
+        while let Ok(length @ 1..) = self.master.read(&mut chunk) {
+            self.text.push_str(&String::from_utf8_lossy(&chunk[..length]));
+        }
+        self.text.contains(words).then_some(())
+    }
 }
 
 #[rstest]
 fn standard_output_that_takes_nothing_changes_no_verdict(
     #[values(">&- 2>&-", ">/dev/full 2>&1")] output: &str,
 ) {
-    let site = Site::new();
-    let mut command = site.command(&["vm-test", "-k", "6.12", ONE[0], ONE[1], "--json"]);
-    command.arg(site.path("out.json"));
+    let env = TestEnv::shared();
+    let command = env.vm_test_command(&["-k", "6.12", ONE[0], ONE[1]]);
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("exec \"$@\" {output}"), "sh"]);
-    let mut closed = behind(shell, &command);
-    assert_eq!(closed.status().unwrap().code(), Some(0));
-    assert_eq!(site.report()["kernels"][0]["outcome"], "passed");
-    site.is_clean();
+    let ran = env.run_command(&mut behind(shell, &command)).exits_with(0);
+    assert_eq!(ran.kernel()["outcome"], "passed");
 }
 
 #[test]
 fn a_reader_that_goes_away_loses_no_report_and_changes_no_exit_code() {
-    let site = Site::new();
-    let mut running = site.start(&["-k", "6.12", ONE[0], ONE[1]]);
-    running.stops_being_read();
+    let env = TestEnv::shared();
+    let mut running = env.start_unread(&["-k", "6.12", ONE[0], ONE[1]]);
     assert_eq!(running.ends(), Some(0));
-    assert_eq!(site.report()["kernels"][0]["outcome"], "passed");
-    site.is_clean();
+    assert_eq!(env.report()["kernels"][0]["outcome"], "passed");
+    env.is_clean();
 }

@@ -1,4 +1,4 @@
-//! What a guest needs before tests can run in it: mounts, modules, switches, and the port to the host.
+//! Preparation of a guest: mounts, modules, settings, and the port to the host.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use hooklab_protocol::PORT_NAME;
+use hooklab_protocol::{self as protocol, PORT_NAME};
 use nix::kmod::{ModuleInitFlags, finit_module};
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 
-use crate::Error;
+use crate::{Error, loopback};
 
-/// File system type, where it goes, and whether a guest is unusable without it.
-const MOUNTS: [(&str, &str, bool); 9] = [
+/// File system types, where they are mounted, and whether the guest is unusable without them.
+const MOUNTS: [(&str, &str, bool); 12] = [
     ("devtmpfs", "/dev", true),
     ("proc", "/proc", true),
     ("sysfs", "/sys", true),
@@ -24,37 +24,43 @@ const MOUNTS: [(&str, &str, bool); 9] = [
     ("debugfs", "/sys/kernel/debug", false),
     ("securityfs", "/sys/kernel/security", false),
     ("bpf", "/sys/fs/bpf", false),
+    ("cgroup2", "/sys/fs/cgroup", false),
+    ("devpts", "/dev/pts", false),
+    ("tmpfs", "/dev/shm", false),
 ];
 
-/// Modules of the initramfs, named so that their alphabetical order is the order to load them in.
+/// The modules of the initramfs; their file names sort in load order.
 const MODULES: &str = "/modules";
 
-/// How long the port may take to appear once its drivers are there.
-const PORT_PATIENCE: Duration = Duration::from_secs(20);
+/// How long the port may take to appear after its drivers were loaded.
+const PORT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Mounts, loads modules and sets switches.
+/// Mounts file systems, loads modules, expedites RCU, and brings the loopback interface up.
 pub(crate) fn prepare() -> Result<(), Error> {
-    for (kind, target, needed) in MOUNTS {
-        let mounted = make_mount(kind, target);
-        match mounted {
-            Err(error) if needed => return Err(error),
-            // A kernel without tracefs or bpffs still runs tests that need neither; the others say what they miss.
-            Err(error) => eprintln!("hooklab-agent: {error}"),
+    for (kind, target, required) in MOUNTS {
+        match make_mount(kind, target) {
+            Err(error) if required => return Err(error),
+            // A kernel without tracefs or bpffs can still run the tests that need neither.
+            Err(error) => eprintln!("hooklab-agent: {}", protocol::with_causes(&error)),
             Ok(()) => {}
         }
     }
     load_modules()?;
-    // Waiting out ordinary RCU grace periods is most of what detaching a program costs on an idle machine
+    // On an idle machine, most of the time to detach a program passes in waiting for normal RCU grace periods
     // (kernel documentation, RCU/checklist: "rcu_expedited").
     if let Err(error) = fs::write("/sys/kernel/rcu_expedited", "1") {
         eprintln!("hooklab-agent: failed to expedite RCU: {error}");
+    }
+    // Nothing else configures it; up, it has its addresses. A kernel without networking can still run tests.
+    if let Err(error) = loopback::bring_up() {
+        eprintln!("hooklab-agent: failed to bring the loopback interface up: {error}");
     }
     Ok(())
 }
 
 fn make_mount(kind: &str, target: &str) -> Result<(), Error> {
     let what = || format!("mount {kind} on {target}");
-    // Folders below /sys belong to the kernel: they are there, or the file system is not built in.
+    // The kernel creates the mount points below /sys; a missing one means that it lacks the file system.
     if !target.starts_with("/sys/") {
         fs::create_dir_all(target).map_err(Error::system(what()))?;
     }
@@ -76,16 +82,16 @@ fn load_modules() -> Result<(), Error> {
     Ok(())
 }
 
-/// Opens the port to the host; waits for it, since the host announces ports after the driver has come up.
+/// Opens the port to the host. Waits for it to appear, since the host announces ports after the driver has started.
 pub(crate) fn open_port() -> Result<File, Error> {
-    let deadline = Instant::now() + PORT_PATIENCE;
+    let deadline = Instant::now() + PORT_TIMEOUT;
     loop {
         if let Some(device) = find_port(Path::new("/sys/class/virtio-ports")) {
             let opened = OpenOptions::new().read(true).write(true).open(&device);
             return opened.map_err(Error::system(format!("open {}", device.display())));
         }
         if Instant::now() > deadline {
-            return Err(Error::NoPort(PORT_NAME));
+            return Err(Error::NoPort { name: PORT_NAME, waited: PORT_TIMEOUT });
         }
         sleep(Duration::from_millis(2));
     }
@@ -98,11 +104,11 @@ fn find_port(class: &Path) -> Option<PathBuf> {
     })
 }
 
-/// A port reads as ended while nobody on the host is connected to it; this waits until somebody is
+/// A reader of the port that waits for the host to connect. Until then the port itself reports the end of the file
 /// (Linux, `drivers/char/virtio_console.c`, `port_fops_read`).
-pub(crate) struct PatientReader(pub(crate) File);
+pub(crate) struct PortReader(pub(crate) File);
 
-impl Read for PatientReader {
+impl Read for PortReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.0.read(buffer) {
@@ -113,7 +119,7 @@ impl Read for PatientReader {
     }
 }
 
-/// Switches the machine off; does not return if all is well.
+/// Powers the machine off; returns only on failure.
 pub(crate) fn power_off() -> Result<(), Error> {
     match reboot(RebootMode::RB_POWER_OFF) {
         Err(errno) => Err(Error::system("power off")(errno)),

@@ -1,49 +1,56 @@
-//! The agent: PID 1 of the guest. It mounts file systems, loads modules, reports ready, runs the tests it is sent, each in a
-//! process of its own, and tells what came of them, and what they did to the kernel.
+//! The agent: PID 1 of the guest.
 //!
-//! With `--stdio DIRECTORY` it does the same as an ordinary process on the running kernel: requests come over
-//! standard input, reports go to standard output, the payload goes into DIRECTORY.
+//! Mounts file systems, loads modules, reports ready, runs the tests that the host requests, each in a process of its own,
+//! and reports their results and their side effects on the kernel.
+//!
+//! With `--stdio DIRECTORY` it is an ordinary process on the running kernel: it reads requests from standard input, writes
+//! reports to standard output, and unpacks the payload into DIRECTORY.
 
 mod collect;
 mod features;
+mod free_memory;
 mod guest;
 mod libraries;
+mod loopback;
 mod output;
 mod process;
-mod room;
+mod restore;
 mod scope;
 mod session;
-mod wake;
+mod shared_memory;
+mod stream;
 mod watch;
-mod window;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use hooklab_protocol as protocol;
 
 use crate::scope::Scope;
 use crate::session::Session;
 
-/// Why the agent gave up.
+/// An error that ends the agent.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("failed to {what}: {source}")]
+    #[error("failed to {what}")]
     System { what: String, source: std::io::Error },
-    #[error("no virtio-serial port named {0:?} came up")]
-    NoPort(&'static str),
+    #[error("the virtio-serial port {name:?} did not appear within {} s", waited.as_secs())]
+    NoPort { name: &'static str, waited: Duration },
     #[error(transparent)]
-    Protocol(#[from] hooklab_protocol::Error),
-    #[error("usage: hooklab-agent --stdio DIRECTORY (without arguments it is PID 1 of a guest)")]
+    Protocol(#[from] protocol::Error),
+    #[error("usage: hooklab-agent --stdio DIRECTORY (without arguments only as PID 1 of a guest)")]
     Usage,
 }
 
 impl Error {
-    /// For `map_err`: says what failed.
+    /// Converts a system error, for `map_err`; `what` completes "failed to".
     fn system<E: Into<std::io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Error {
         move |source| Error::System { what: what.into(), source: source.into() }
     }
 }
 
-/// Runs the agent, as the program's arguments say; gives its exit code.
+/// Runs the agent with the program's arguments, and returns its exit code.
 pub fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let served = match arguments.as_slice() {
@@ -54,23 +61,23 @@ pub fn main() -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("hooklab-agent: {error}");
-            // PID 1 that returns is a kernel panic: the host is told by the console, at once.
+            eprintln!("hooklab-agent: {}", protocol::with_causes(&error));
+            // The kernel panics when PID 1 exits: the host learns of it from the console, at once.
             ExitCode::FAILURE
         }
     }
 }
 
-/// Serves as an ordinary process until standard input ends.
+/// Runs as an ordinary process until standard input ends.
 fn serve_host(directory: PathBuf) -> Result<(), Error> {
     Session::new(std::io::stdin(), std::io::stdout(), directory, Scope::ProcessGroup)?.serve()
 }
 
-/// Serves as PID 1 until it is told to power off.
+/// Runs as PID 1 until the host asks to power off.
 fn serve_guest() -> Result<(), Error> {
     guest::prepare()?;
     let port = guest::open_port()?;
-    let writer = port.try_clone().map_err(Error::system("share the port"))?;
-    Session::new(guest::PatientReader(port), writer, "/payload".into(), Scope::Machine)?.serve()?;
+    let writer = port.try_clone().map_err(Error::system("duplicate the port's descriptor"))?;
+    Session::new(guest::PortReader(port), writer, "/payload".into(), Scope::Machine)?.serve()?;
     guest::power_off()
 }

@@ -1,4 +1,4 @@
-//! Dynamic linkers and libraries of a payload, put where the programs ask for them.
+//! Links the dynamic linkers and libraries of a payload to the paths at which programs expect them.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::Error;
 
-/// Links each file below `from` to the same place below `root`, unless something is there.
+/// Creates a symbolic link below `root` for each file below `from`, at the same relative path, unless that exists.
 pub(crate) fn link_into_root(from: &Path, root: &Path) -> Result<(), Error> {
     let entries = match fs::read_dir(from) {
         Ok(entries) => entries,
@@ -15,16 +15,16 @@ pub(crate) fn link_into_root(from: &Path, root: &Path) -> Result<(), Error> {
         Err(error) => return Err(Error::system(format!("read {}", from.display()))(error)),
     };
     for entry in entries.flatten() {
-        let (source, place) = (entry.path(), root.join(entry.file_name()));
+        let (source, target) = (entry.path(), root.join(entry.file_name()));
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            let made = fs::create_dir_all(&place);
-            made.map_err(Error::system(format!("make {}", place.display())))?;
-            link_into_root(&source, &place)?;
+            let created = fs::create_dir_all(&target);
+            created.map_err(Error::system(format!("create {}", target.display())))?;
+            link_into_root(&source, &target)?;
             continue;
         }
-        match symlink(&source, &place) {
+        match symlink(&source, &target) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(Error::system(format!("link {}", place.display()))(error));
+                return Err(Error::system(format!("create the link {}", target.display()))(error));
             }
             _ => {}
         }
@@ -37,9 +37,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn libraries_come_to_their_places_and_replace_nothing() {
-        let place = std::env::temp_dir().join(format!("hooklab-libraries-{}", std::process::id()));
-        let (from, root) = (place.join("from"), place.join("root"));
+    fn libraries_are_linked_and_existing_files_kept() {
+        let directory = std::env::temp_dir().join(format!("hooklab-libraries-{}", std::process::id()));
+        let (from, root) = (directory.join("from"), directory.join("root"));
         fs::create_dir_all(from.join("lib/deep")).unwrap();
         fs::create_dir_all(root.join("lib")).unwrap();
         for (path, content) in [("lib/deep/a.so", "a"), ("lib/b.so", "b")] {
@@ -49,7 +49,7 @@ mod tests {
         link_into_root(&from, &root).unwrap();
         assert_eq!(fs::read_to_string(root.join("lib/deep/a.so")).unwrap(), "a");
         assert_eq!(fs::read_to_string(root.join("lib/b.so")).unwrap(), "the agent's own");
-        link_into_root(&place.join("nothing"), &root).unwrap();
-        fs::remove_dir_all(place).unwrap();
+        link_into_root(&directory.join("missing"), &root).unwrap();
+        fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! The agent as a program.
+//! The agent's program.
 
 use std::process::ExitCode;
 

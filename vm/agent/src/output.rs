@@ -1,38 +1,38 @@
-//! What a test printed, bounded: the beginning and the end are kept, the middle of too long an output is not.
+//! The output of a test, limited in length: of a longer output, the beginning and the end are kept.
 
 use std::collections::VecDeque;
 
-/// Bytes of an output, at most about `2 * half` of them.
+/// A buffer for an output, which keeps at most `2 * half` bytes.
 pub(crate) struct Output {
     half: usize,
     head: Vec<u8>,
     tail: VecDeque<u8>,
-    left_out: usize,
+    omitted: usize,
 }
 
 impl Output {
-    /// Keeps at most `limit` bytes.
+    /// Creates a buffer that keeps at most `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { half: limit / 2, head: Vec::new(), tail: VecDeque::new(), left_out: 0 }
+        Self { half: limit / 2, head: Vec::new(), tail: VecDeque::new(), omitted: 0 }
     }
 
-    /// Adds what came next.
+    /// Appends `bytes`.
     pub(crate) fn push(&mut self, mut bytes: &[u8]) {
-        let room = self.half - self.head.len();
-        let (first, rest) = bytes.split_at(room.min(bytes.len()));
+        let free = self.half - self.head.len();
+        let (first, rest) = bytes.split_at(free.min(bytes.len()));
         self.head.extend_from_slice(first);
         bytes = rest;
         self.tail.extend(bytes);
         let surplus = self.tail.len().saturating_sub(self.half);
         self.tail.drain(..surplus);
-        self.left_out += surplus;
+        self.omitted += surplus;
     }
 
-    /// The text; bytes that are no UTF-8 are replaced.
+    /// The output as text, with invalid UTF-8 replaced.
     pub(crate) fn into_text(self) -> String {
         let mut text = String::from_utf8_lossy(&self.head).into_owned();
-        if self.left_out > 0 {
-            text.push_str(&format!("\n[... {} bytes left out ...]\n", self.left_out));
+        if self.omitted > 0 {
+            text.push_str(&format!("\n[... {} bytes omitted ...]\n", self.omitted));
         }
         let tail: Vec<u8> = self.tail.into();
         text.push_str(&String::from_utf8_lossy(&tail));
@@ -58,6 +58,6 @@ mod tests {
         for chunk in [b"abcd".as_slice(), b"efghij", b"klm"] {
             output.push(chunk);
         }
-        assert_eq!(output.into_text(), "abcd\n[... 5 bytes left out ...]\njklm");
+        assert_eq!(output.into_text(), "abcd\n[... 5 bytes omitted ...]\njklm");
     }
 }

@@ -1,10 +1,10 @@
-//! Whose the kernel is that tests run on.
+//! The scope of the agent: a whole machine, or its own processes on the running kernel.
 
-/// What the agent may remove after a test.
+/// What the agent may check and remove after a test.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Scope {
-    /// Every other process: the machine is the agent's own.
+    /// The whole machine, with every other process: nobody else uses it.
     Machine,
-    /// The test's process group: others live here, too.
+    /// The test's process group: other processes share the kernel.
     ProcessGroup,
 }

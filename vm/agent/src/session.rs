@@ -1,4 +1,4 @@
-//! The talk with the host: hello, then requests until there are no more.
+//! A session with the host: reports ready, then serves requests until the last one.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,46 +15,59 @@ use hooklab_protocol::{
 use crate::Error;
 use crate::collect::Collector;
 use crate::features;
+use crate::free_memory::FreeMemory;
 use crate::libraries;
-use crate::process::Processes;
-use crate::room::Room;
+use crate::process::{Processes, Progress};
+use crate::restore;
 use crate::scope::Scope;
-use crate::wake;
+use crate::shared_memory::SharedMemory;
 use crate::watch::Watch;
-use crate::window::Window;
 
-/// One connection to the host.
+/// A connection to the host.
 pub(crate) struct Session<R: Read, W: Write> {
     from: BufReader<R>,
     to: W,
-    folder: PathBuf,
+    directory: PathBuf,
     scope: Scope,
     processes: Processes,
     collector: Option<Collector>,
     features: Features,
-    window: Option<Window>,
-    /// A machine as it was before anything ran on it; none for the running kernel, on which others are at work.
+    shared_memory: Option<SharedMemory>,
+    /// State of the kernel before the first test; none on the running kernel, which other processes change, too.
     watch: Option<Watch>,
-    /// The room that a test finds; none on the running kernel.
-    room: Option<Room>,
+    /// Free memory before the first test; none on the running kernel.
+    free_memory: Option<FreeMemory>,
 }
 
 impl<R: Read, W: Write> Session<R, W> {
-    /// Payloads will go into `folder`.
-    pub(crate) fn new(from: R, to: W, folder: PathBuf, scope: Scope) -> Result<Self, Error> {
+    /// Prepares a session that unpacks payloads into `directory`.
+    pub(crate) fn new(from: R, to: W, directory: PathBuf, scope: Scope) -> Result<Self, Error> {
         let from = BufReader::with_capacity(256 << 10, from);
-        // The trying comes first: the watch takes what it leaves for what was there.
-        let (processes, features) = (Processes::new(scope)?, features::find_out());
-        let (window, watch) = match scope {
-            Scope::Machine => (Window::open(), Some(Watch::begin())),
+        let processes = Processes::new(scope)?;
+        // Probed before the watch begins: what the probes change must not count as a side effect of the first test.
+        let features = features::probe();
+        let (shared_memory, watch) = match scope {
+            Scope::Machine => (SharedMemory::open(), Some(Watch::begin())),
             Scope::ProcessGroup => (None, None),
         };
-        Ok(Self { from, to, folder, scope, processes, collector: None, features, window, watch, room: None })
+        let (collector, free_memory) = (None, None);
+        Ok(Self {
+            from,
+            to,
+            directory,
+            scope,
+            processes,
+            collector,
+            features,
+            shared_memory,
+            watch,
+            free_memory,
+        })
     }
 
-    /// Says hello and serves until told to power off, or until the host is gone.
+    /// Reports ready and serves requests until the host asks to power off or closes the connection.
     pub(crate) fn serve(&mut self) -> Result<(), Error> {
-        self.hello()?;
+        self.report_ready()?;
         loop {
             let request = match protocol::receive(&mut self.from) {
                 Ok(request) => request,
@@ -65,58 +78,60 @@ impl<R: Read, W: Write> Session<R, W> {
             };
             let served = match request {
                 Request::PowerOff => return Ok(()),
-                Request::Restored(wake) => self.wake(&wake),
-                Request::Load { bytes, place } => self.take_payload(bytes, place),
+                Request::Restored(input) => self.fix_up(&input),
+                Request::Load { bytes, place } => self.unpack_payload(bytes, place),
                 Request::Run(run) => self.run(&run),
             };
             if let Err(error) = served {
-                self.report(&Report::Problem { message: error.to_string() })?;
+                self.report(&Report::Problem { message: protocol::with_causes(&error) })?;
                 return Err(error);
             }
         }
     }
 
-    fn hello(&mut self) -> Result<(), Error> {
-        let window = self.window.as_ref().map_or(0, Window::bytes);
+    fn report_ready(&mut self) -> Result<(), Error> {
         let (protocol, release, features) = (protocol::VERSION, release()?, self.features);
-        self.report(&Report::Ready { protocol, release, features, shared_memory_bytes: window })
+        let shared_memory_bytes = self.shared_memory.as_ref().map_or(0, SharedMemory::bytes);
+        self.report(&Report::Ready { protocol, release, features, shared_memory_bytes })
     }
 
-    fn wake(&mut self, wake: &AfterRestore) -> Result<(), Error> {
-        // The running kernel was not asleep.
+    fn fix_up(&mut self, input: &AfterRestore) -> Result<(), Error> {
+        // The running kernel was not restored.
         if let Scope::Machine = self.scope {
-            wake::set_right(wake)?;
+            restore::fix_up(input)?;
         }
         if let Some(watch) = &mut self.watch {
-            watch.woken();
+            watch.restored();
         }
-        self.hello()
+        self.report_ready()
     }
 
     fn run(&mut self, run: &Run) -> Result<(), Error> {
-        let new = || run.collect.as_ref().map(|folder| Collector::new(self.folder.join(folder)));
-        // Kept from one run to the next: what was sent is sent once.
+        let new = || run.collect.as_ref().map(|directory| Collector::new(self.directory.join(directory)));
+        // Kept from one run to the next: each version of a file is sent once.
         let mut collector = self.collector.take().or_else(new);
         for test in &run.tests {
             self.report(&Report::Started { test: test.clone() })?;
             let mut command = self.command(run, test);
-            let (to, mut told) = (&mut self.to, false);
-            let mut settling = || match std::mem::replace(&mut told, true) {
-                false => Ok(protocol::send(to, &Report::Settling)?),
-                true => Ok(()),
+            let (to, mut reported) = (&mut self.to, false);
+            let mut progress = |progress| match progress {
+                Progress::Output(text) => Ok(protocol::send(to, &Report::Output { text })?),
+                Progress::Settling if std::mem::replace(&mut reported, true) => Ok(()),
+                Progress::Settling => Ok(protocol::send(to, &Report::Settling)?),
             };
             let limit = Duration::from_millis(run.timeout_ms);
-            let ended = self.processes.run(&mut command, limit, &mut settling)?;
+            let ended = self.processes.run(&mut command, limit, run.stream, &mut progress)?;
+            let mut settling = || progress(Progress::Settling);
             let mut side_effects = match &mut self.watch {
-                Some(watch) if run.check => watch.after(ended.left, &mut settling)?,
-                // Others live on the host: only what the test itself started is known to be its own.
-                _ if run.check => SideEffects { leaks: ended.left, ..SideEffects::default() },
+                Some(watch) if run.check => watch.after(ended.leaks, &mut settling)?,
+                // On the running kernel only the test's own processes are known to be its side effects.
+                _ if run.check => SideEffects { leaks: ended.leaks, ..SideEffects::default() },
                 _ => SideEffects::default(),
             };
-            if let Some(room) = &self.room {
-                side_effects.dirty |= !room.make(&mut settling)?;
+            if let Some(free_memory) = &self.free_memory {
+                side_effects.dirty |= !free_memory.reclaim(&mut settling)?;
             }
-            let spent = side_effects.dirty;
+            let dirty = side_effects.dirty;
             for file in collector.iter_mut().flat_map(Collector::changed) {
                 self.report(&file)?;
             }
@@ -127,7 +142,7 @@ impl<R: Read, W: Write> Session<R, W> {
                 output: ended.output,
                 side_effects,
             })?;
-            if spent {
+            if dirty {
                 return Ok(());
             }
         }
@@ -135,23 +150,23 @@ impl<R: Read, W: Write> Session<R, W> {
         self.report(&Report::Done)
     }
 
-    fn take_payload(&mut self, bytes: u64, place: Place) -> Result<(), Error> {
-        match (place, &self.window) {
-            (Place::SharedMemory, Some(window)) => unpack(window.content(bytes), &self.folder)?,
-            _ => unpack((&mut self.from).take(bytes), &self.folder)?,
+    fn unpack_payload(&mut self, bytes: u64, place: Place) -> Result<(), Error> {
+        match (place, &self.shared_memory) {
+            (Place::SharedMemory, Some(memory)) => unpack(memory.content(bytes), &self.directory)?,
+            _ => unpack((&mut self.from).take(bytes), &self.directory)?,
         }
         if let Scope::Machine = self.scope {
-            libraries::link_into_root(&self.folder.join(ROOT_DIRECTORY), Path::new("/"))?;
+            libraries::link_into_root(&self.directory.join(ROOT_DIRECTORY), Path::new("/"))?;
+            self.free_memory = Some(FreeMemory::now());
         }
-        self.room = matches!(self.scope, Scope::Machine).then(Room::now);
         self.report(&Report::Loaded)
     }
 
-    /// The flags of libtest are those of `rustc --test` binaries (the rustc book, "Tests").
+    /// The command that runs one test. Its flags are those of libtest (the rustc book, "Tests").
     fn command(&self, run: &Run, test: &str) -> Command {
-        let root = self.folder.display().to_string();
-        let mut command = Command::new(self.folder.join(&run.binary));
-        command.args(["--exact", test, "--nocapture", "--test-threads=1"]).current_dir(&self.folder);
+        let root = self.directory.display().to_string();
+        let mut command = Command::new(self.directory.join(&run.binary));
+        command.args(["--exact", test, "--nocapture", "--test-threads=1"]).current_dir(&self.directory);
         command.env("PATH", format!("{root}/bin:/usr/bin:/bin"));
         command.env("HOME", "/tmp").env(PAYLOAD_VARIABLE, &root);
         command.envs(run.env.iter().map(|variable| (&variable.name, self.value(&variable.value))));
@@ -161,7 +176,7 @@ impl<R: Read, W: Write> Session<R, W> {
     fn value(&self, value: &EnvValue) -> OsString {
         match value {
             EnvValue::Text(text) => text.into(),
-            EnvValue::InPayload(path) => self.folder.join(path).into(),
+            EnvValue::InPayload(path) => self.directory.join(path).into(),
         }
     }
 
@@ -170,12 +185,12 @@ impl<R: Read, W: Write> Session<R, W> {
     }
 }
 
-/// Unpacks a tar archive into `folder`, and reads on to the end of what there is.
-fn unpack(from: impl Read, folder: &Path) -> Result<(), Error> {
+/// Unpacks a tar archive into `directory`, and reads the stream to its end.
+fn unpack(from: impl Read, directory: &Path) -> Result<(), Error> {
     let mut archive = tar::Archive::new(from);
-    archive.unpack(folder).map_err(Error::system("unpack the payload"))?;
-    // The archive's end marker may be followed by padding.
-    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(Error::system("take in the payload"))?;
+    archive.unpack(directory).map_err(Error::system("unpack the payload"))?;
+    // Padding may follow the archive's end marker.
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(Error::system("read the payload"))?;
     Ok(())
 }
 

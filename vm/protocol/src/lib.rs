@@ -1,17 +1,17 @@
 //! The messages that host and agent exchange over one byte stream, and how they are framed.
 //!
-//! A frame is a 32-bit little-endian length, followed by that many bytes of JSON. One request, [`Request::Load`], may be
-//! followed by raw bytes: the payload, an uncompressed tar archive. The guest is not trusted: neither side reads a frame
-//! longer than [`MAX_FRAME`].
+//! A frame is a 32-bit little-endian length, followed by that many bytes of JSON. Raw bytes may follow [`Request::Load`]:
+//! the payload, an uncompressed tar archive. The guest is not trusted: neither side reads a frame longer than
+//! [`MAX_FRAME`].
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 
 pub use hooklab_types::kernel::Features;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Version of the protocol; host and agent must use the same one.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Name of the virtio-serial port that carries the protocol (`/sys/class/virtio-ports/*/name` in the guest).
 pub const PORT_NAME: &str = "hooklab";
@@ -21,6 +21,9 @@ pub const MAX_FRAME: usize = 4 << 20;
 
 /// Maximum length of a test's output, in bytes; the agent cuts out the middle of a longer one.
 pub const MAX_OUTPUT: usize = 256 << 10;
+
+/// Maximum length of what the agent sends of a test's output while it runs, in bytes; the rest comes with its end alone.
+pub const MAX_STREAMED: usize = 16 << 20;
 
 /// Maximum number of leaks that are reported for a test.
 pub const MAX_LEAKS: usize = 32;
@@ -32,7 +35,7 @@ pub const MAX_KERNEL_WARNING_BYTES: usize = 16 << 10;
 /// some time after their last reference is dropped.
 pub const SETTLE_MS: u64 = 3000;
 
-/// Modification time of every file in a payload, in seconds since the epoch: tests created or changed the files that are newer.
+/// Modification time of every file in a payload, in seconds since the epoch: newer files were created or changed by tests.
 pub const PAYLOAD_MTIME: u64 = 1;
 
 /// Directory of a payload whose files the agent links to the same paths below `/`, unless a file exists there: dynamic
@@ -42,7 +45,7 @@ pub const ROOT_DIRECTORY: &str = "root";
 /// Environment variable with the directory into which the payload was unpacked.
 pub const PAYLOAD_VARIABLE: &str = "HOOKLAB_PAYLOAD";
 
-/// Number of random bytes for a restored machine: the size of the kernel's ChaCha20 key (Linux, `drivers/char/random.c`).
+/// Number of random bytes for a restored machine: the kernel's ChaCha20 key size (Linux, `drivers/char/random.c`).
 pub const ENTROPY_BYTES: usize = 32;
 
 /// A message from the host to the agent.
@@ -107,6 +110,8 @@ pub struct Run {
     pub collect: Option<String>,
     /// Whether to check for side effects after each test.
     pub check: bool,
+    /// Whether to report the output of a test while it runs, too.
+    pub stream: bool,
 }
 
 /// An environment variable of the tests.
@@ -162,8 +167,14 @@ pub enum Report {
         /// Its name.
         test: String,
     },
-    /// The running test's process has ended, and the agent found apparent leaks: it waits at most [`SETTLE_MS`] for them to
-    /// disappear, and removes those that it can, before it sends [`Report::Ended`].
+    /// What the running test printed since the last such report, if [`Run::stream`] asks for it; of a test's output, at most
+    /// [`MAX_STREAMED`] bytes. Not to be trusted.
+    Output {
+        /// Standard output and standard error, interleaved.
+        text: String,
+    },
+    /// The running test's process has ended, and the agent found apparent leaks. It waits at most [`SETTLE_MS`] for them
+    /// to disappear, and removes those that it can, before it sends [`Report::Ended`].
     Settling,
     /// A test ended.
     Ended {
@@ -201,8 +212,8 @@ pub struct SideEffects {
     pub leaks: Vec<String>,
     /// Warnings, oopses and new taint flags of the kernel during the test; at most [`MAX_KERNEL_WARNING_BYTES`] bytes.
     pub kernel_warnings: String,
-    /// The agent could not restore the kernel's previous state: the machine needs replacing. No further test runs on it,
-    /// and nothing follows [`Report::Ended`].
+    /// The machine needs replacing: the kernel issued warnings, or the agent could not remove all leaks or not free enough
+    /// memory. No further test runs on it, and nothing follows [`Report::Ended`].
     pub dirty: bool,
 }
 
@@ -218,39 +229,64 @@ pub enum Exit {
     TimedOut,
 }
 
-/// Why a frame could not be read or written.
+/// An error from reading or writing a frame.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The stream ended or failed.
-    #[error("the other side is gone: {0}")]
+    #[error("the connection between host and agent failed")]
     Stream(#[from] io::Error),
-    /// The length is beyond [`MAX_FRAME`].
-    #[error("a frame of {0} bytes is longer than the {MAX_FRAME} allowed")]
+    /// The frame is longer than [`MAX_FRAME`].
+    #[error("a frame of {0} bytes exceeds the limit of {MAX_FRAME} bytes")]
     TooLong(usize),
-    /// The bytes are no message of this protocol.
-    #[error("a frame is no message of this protocol: {0}")]
+    /// The content is not a message of this protocol.
+    #[error("a frame does not contain a message of this protocol")]
     Malformed(#[from] serde_json::Error),
+}
+
+/// The message of an error, followed by those of its causes.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }
 
 /// Writes `message` as one frame.
 ///
 /// # Errors
-/// If the stream fails or the message is longer than [`MAX_FRAME`].
+/// The stream fails, or the message is longer than [`MAX_FRAME`].
 pub fn send<T: Serialize>(to: &mut impl Write, message: &T) -> Result<(), Error> {
     let mut frame = vec![0; 4];
     serde_json::to_writer(&mut frame, message)?;
     let length = frame.len() - 4;
     let prefix = u32::try_from(length).ok().filter(|_| length <= MAX_FRAME).ok_or(Error::TooLong(length))?;
     frame[..4].copy_from_slice(&prefix.to_le_bytes());
-    to.write_all(&frame)?;
+    write_all(to, &frame)?;
     to.flush()?;
     Ok(())
 }
 
-/// Reads one frame; waits until it is there.
+/// Writes all of `bytes` by `writev(2)`, where the stream is a file: reports that are sent while a program that hooks
+/// `write(2)` is attached do not trigger it.
+fn write_all(to: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match to.write_vectored(&[IoSlice::new(bytes)]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(length) => bytes = &bytes[length..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reads one frame; waits for all of it.
 ///
 /// # Errors
-/// If the stream ends or fails, the frame is longer than [`MAX_FRAME`], or it holds something else.
+/// The stream ends or fails, or the frame is longer than [`MAX_FRAME`] or does not contain a `T`.
 pub fn receive<T: DeserializeOwned>(from: &mut impl Read) -> Result<T, Error> {
     let mut prefix = [0; 4];
     from.read_exact(&mut prefix)?;
@@ -258,7 +294,7 @@ pub fn receive<T: DeserializeOwned>(from: &mut impl Read) -> Result<T, Error> {
     if length > MAX_FRAME {
         return Err(Error::TooLong(length));
     }
-    // Grown as bytes arrive, so that a length alone cannot make the host set memory aside.
+    // Grown as bytes arrive: a length alone must not make the host allocate memory.
     let mut body = Vec::new();
     from.take(length as u64).read_to_end(&mut body)?;
     if body.len() < length {
@@ -272,7 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_survives_the_way() {
+    fn a_message_is_received_as_sent() {
         let message = Report::Ended {
             test: "filter::one".into(),
             exit: Exit::Signal(9),
@@ -290,16 +326,24 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_nothing_follows_is_an_end_and_an_absurd_one_is_refused() {
-        let mut short: &[u8] = &[200, 0, 0, 0, b'{'];
-        assert!(matches!(receive::<Report>(&mut short), Err(Error::Stream(_))));
-        let mut absurd: &[u8] = &[255, 255, 255, 255, b'{'];
-        assert!(matches!(receive::<Report>(&mut absurd), Err(Error::TooLong(_))));
+    fn a_truncated_frame_is_a_stream_error_and_an_excessive_length_is_rejected() {
+        let mut truncated: &[u8] = &[200, 0, 0, 0, b'{'];
+        assert!(matches!(receive::<Report>(&mut truncated), Err(Error::Stream(_))));
+        let mut excessive: &[u8] = &[255, 255, 255, 255, b'{'];
+        assert!(matches!(receive::<Report>(&mut excessive), Err(Error::TooLong(_))));
     }
 
     #[test]
-    fn bytes_that_are_no_message_are_told_apart_from_a_lost_stream() {
+    fn malformed_content_is_distinguished_from_a_stream_error() {
         let mut junk: &[u8] = &[3, 0, 0, 0, b'x', b'y', b'z'];
         assert!(matches!(receive::<Report>(&mut junk), Err(Error::Malformed(_))));
+    }
+
+    #[test]
+    fn a_cause_is_told_once_after_the_error() {
+        let error = receive::<Report>(&mut [3, 0, 0, 0, b'x', b'y', b'z'].as_slice()).unwrap_err();
+        let message = "a frame does not contain a message of this protocol";
+        assert_eq!(error.to_string(), message);
+        assert_eq!(with_causes(&error), format!("{message}: expected value at line 1 column 1"));
     }
 }

@@ -1,15 +1,15 @@
-//! A short run of what `fuzz/` does at length: its corpus as it is, and changed in ways that are the same each time.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+//! A short, deterministic version of the fuzz target in `fuzz/`: reads its corpus, and pseudo-random mutations of it.
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::fs;
 use std::path::PathBuf;
 
 use hooklab_protocol::{Report, receive, send};
 
-/// How often each file of the corpus is changed.
+/// Number of mutations of each file in the corpus.
 const ROUNDS: usize = 500;
 
-/// Numbers that look random and are the same on every run (xorshift64, by Marsaglia).
+/// A pseudo-random number generator with a fixed seed (xorshift64, by Marsaglia).
 struct Numbers(u64);
 
 impl Numbers {
@@ -20,8 +20,8 @@ impl Numbers {
         usize::try_from(self.0 >> 1).unwrap()
     }
 
-    /// Changes a byte, takes a piece out, or doubles one; mostly past the first length, so that a message is left.
-    fn change(&mut self, bytes: &mut Vec<u8>) {
+    /// Changes a byte, removes a range, or duplicates one.
+    fn mutate(&mut self, bytes: &mut Vec<u8>) {
         if bytes.is_empty() {
             return;
         }
@@ -36,8 +36,8 @@ impl Numbers {
     }
 }
 
-/// Reads all there is; says how many reports that were.
-fn read(mut stream: &[u8]) -> usize {
+/// Reads all reports in a stream, and returns their number.
+fn count(mut stream: &[u8]) -> usize {
     let mut reports = 0;
     while let Ok(report) = receive::<Report>(&mut stream) {
         let mut again = Vec::new();
@@ -49,22 +49,25 @@ fn read(mut stream: &[u8]) -> usize {
 }
 
 #[test]
-fn streams_that_are_changed_at_random() {
+fn mutated_streams_are_read_without_panic() {
     let package = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap());
     let corpus = package.join("fuzz/corpus/report");
     let mut paths: Vec<PathBuf> = fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
-    let (mut sound, mut broken) = (0, 0);
+    let (mut valid, mut malformed) = (0, 0);
     for path in &paths {
         let original = fs::read(path).unwrap();
-        let meant = path.file_name().unwrap().to_string_lossy().starts_with("sound");
-        assert_eq!(read(&original) > 0, meant, "{}", path.display());
+        let is_valid = path.file_name().unwrap().to_string_lossy().starts_with("valid");
+        assert_eq!(count(&original) > 0, is_valid, "{}", path.display());
         for _ in 0..ROUNDS {
             let mut stream = original.clone();
-            numbers.change(&mut stream);
-            *(if read(&stream) > 0 { &mut sound } else { &mut broken }) += 1;
+            numbers.mutate(&mut stream);
+            *(if count(&stream) > 0 { &mut valid } else { &mut malformed }) += 1;
         }
     }
-    assert!(sound > 100 && broken > 100, "{sound} sound, {broken} broken: too much alike to tell anything");
+    assert!(
+        valid > 100 && malformed > 100,
+        "{valid} valid and {malformed} malformed: the mutations are too uniform"
+    );
 }

@@ -1,4 +1,4 @@
-//! Directories that are filled step by step, with downloads that outlast an interruption.
+//! Directories that are filled step by step, with downloads that can be resumed.
 
 use std::fs::{self, File};
 use std::io;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Record, Store, Stored, WORK, clear};
 use crate::host::FileError;
 
-/// A directory that is to be filled; only one process has it.
+/// A directory to fill; only one process has it.
 pub(crate) struct Work<'a, R> {
     store: &'a Store<R>,
     key: String,
@@ -21,7 +21,7 @@ impl<'a, R: Record> Work<'a, R> {
         Self { store, key: key.to_owned(), directory, _lock: lock }
     }
 
-    /// The directory for downloads; it stays if the work is interrupted, so that the next try resumes them.
+    /// The directory for downloads. It stays if the work is interrupted: the next attempt resumes them.
     pub(crate) fn downloads(&self) -> Result<PathBuf, FileError> {
         let directory = self.directory.join("debs");
         fs::create_dir_all(&directory).map_err(FileError::of("create", &directory))?;
@@ -37,7 +37,7 @@ impl<'a, R: Record> Work<'a, R> {
     }
 }
 
-/// What is being put together.
+/// A directory being filled.
 pub(crate) struct Filling<'a, R> {
     work: &'a Work<'a, R>,
     directory: PathBuf,
@@ -45,17 +45,17 @@ pub(crate) struct Filling<'a, R> {
 }
 
 impl<R: Record> Filling<'_, R> {
-    /// Where it is for now.
+    /// Its path until it is complete.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The bytes of all that is in.
+    /// The bytes of all its files.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Puts a file in, whose name may begin with a directory's.
+    /// Writes a file, whose name may begin with a directory's.
     pub(crate) fn put(&mut self, name: &str, mut content: impl io::Read) -> Result<PathBuf, FileError> {
         let path = self.directory.join(name);
         let mut write = || -> io::Result<u64> {
@@ -69,14 +69,14 @@ impl<R: Record> Filling<'_, R> {
         Ok(path)
     }
 
-    /// Gives the directory its name, and drops the downloads.
+    /// Writes the record, gives the directory its name, and removes the downloads.
     pub(crate) fn finish(mut self, record: &R) -> Result<Stored<R>, FileError> {
         let json = serde_json::to_vec_pretty(record).map_err(io::Error::other);
         self.put(R::FILE, &json.map_err(FileError::of("write", &self.directory))?[..])?;
 
         let (store, work) = (self.work.store, self.work);
         let target = store.root.join(&work.key);
-        // What has that name is damaged or of another schema, or there would have been no work to do.
+        // A directory with that name is damaged or has another format; otherwise there would be nothing to fill.
         clear::<R>(&target)?;
         let rename = || -> io::Result<()> {
             for entry in fs::read_dir(&self.directory)?.flatten() {
@@ -95,7 +95,7 @@ impl<R: Record> Filling<'_, R> {
     }
 }
 
-/// Makes the names in a directory last.
+/// Syncs the names in a directory.
 fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }

@@ -1,7 +1,7 @@
 //! Stores of directories that are complete or absent.
 //!
-//! A directory is filled aside and renamed, and its record is written last: one that has a record under its own name is
-//! complete. Who fills one holds a lock, which the system releases with its holder, however that ends.
+//! A directory is filled under another name, gets its record last, and is renamed: one that has a record under its own name
+//! is complete. A process that fills one holds a lock, which the kernel releases when that process ends.
 
 mod fill;
 mod replace;
@@ -23,18 +23,18 @@ pub(crate) use replace::make;
 
 use crate::host::{FileError, file_lock};
 
-/// What the names of half-made directories begin with, before the key.
+/// Prefix of the names of incomplete directories, before the key.
 pub(crate) const WORK: &str = ".work-";
 
-/// What the names of lock files begin with, before the key.
+/// Prefix of the names of lock files, before the key.
 pub(crate) const LOCK: &str = ".lock-";
 
-/// What a directory of a store says of itself; written last.
+/// The description of a directory in a store; written last.
 pub(crate) trait Record: Serialize + DeserializeOwned {
     /// The name of its file.
     const FILE: &'static str;
 
-    /// Whether it is in the form that this program writes, and the directory still has what it says.
+    /// Whether it has the current format, and the directory still has all that it describes.
     fn is_whole(&self, directory: &Path) -> bool;
 }
 
@@ -54,45 +54,44 @@ pub(crate) struct Stored<R> {
 }
 
 impl<R: Record> Store<R> {
-    /// The store below `root`; nothing is made before something is put in.
+    /// The store below `root`. Creates nothing before something is stored.
     pub(crate) fn new(root: PathBuf) -> Self {
         Store { root, records: PhantomData }
     }
 
-    /// Where all of it is.
+    /// The directory of the store.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// What is kept under a key.
+    /// The complete directory of a key.
     pub(crate) fn get(&self, key: &str) -> Option<Stored<R>> {
         let directory = self.root.join(key);
         let record: R = serde_json::from_slice(&fs::read(directory.join(R::FILE)).ok()?).ok()?;
-        // A person may have deleted files; whatever else is in the directory was there when it was named.
+        // A user may have deleted files; the rest was there when the directory got its name.
         let whole = record.is_whole(&directory);
         whole.then(|| Stored { key: key.to_owned(), directory, record })
     }
 
-    /// All that is kept.
+    /// All complete directories.
     pub(crate) fn all(&self) -> Vec<Stored<R>> {
         self.names().iter().filter(|name| !name.starts_with('.')).filter_map(|key| self.get(key)).collect()
     }
 
-    /// Keeps a directory from being pruned as long as the result lives; `None` if it has been pruned already. Writes
-    /// nothing.
+    /// Protects a directory from pruning as long as the result lives; `None` if it has been pruned already. Writes nothing.
     pub(crate) fn hold(&self, stored: &Stored<R>) -> Option<File> {
         let path = stored.directory.join(R::FILE);
         let file = File::open(&path).ok()?;
-        // It fails where the file system knows no locks: then nothing holds anything.
+        // It fails on file systems without locks: nothing is protected there.
         let _ = file.lock_shared();
-        // A prune that was faster has removed the very file that is locked now.
+        // Another process may have pruned the file before it was locked.
         let same = fs::metadata(&path).ok()?.ino() == file.metadata().ok()?.ino();
         same.then_some(file)
     }
 
-    /// Begins to fill a directory; waits while another process does. `waiting` is called once if so.
+    /// Begins to fill a directory; waits while another process does, and calls `waiting` once if so.
     ///
-    /// What is there by then must be looked for again.
+    /// The other process may have completed it: look for it again.
     pub(crate) fn begin(
         &self,
         key: &str,
@@ -104,7 +103,8 @@ impl<R: Record> Store<R> {
         Ok(Work::new(self, key, lock))
     }
 
-    /// Removes what `keep` does not name and nobody holds, and all that is half made and nobody's; gives names and bytes.
+    /// Removes the directories that are neither in `keep` nor in use, and the incomplete ones that no process fills; returns
+    /// names and bytes.
     pub(crate) fn prune(&self, keep: &[String]) -> Result<Vec<(PathBuf, u64)>, FileError> {
         let mut removed = Vec::new();
         for name in self.names() {
@@ -117,7 +117,7 @@ impl<R: Record> Store<R> {
         Ok(removed)
     }
 
-    /// Removes half-made directories that were left long ago. Failing to is no reason to fail.
+    /// Removes incomplete directories of long ago, and ignores errors.
     pub(crate) fn sweep(&self, long: Duration) {
         for name in self.names() {
             let Some(key) = name.strip_prefix(WORK) else { continue };
@@ -129,13 +129,13 @@ impl<R: Record> Store<R> {
         }
     }
 
-    /// Removes a directory unless a process is at work on its key or uses it; gives its bytes.
+    /// Removes a directory unless a process fills its key or uses it; returns its bytes.
     fn remove(&self, name: &str, key: &str) -> Result<Option<u64>, FileError> {
         let lock_path = self.lock_path(key);
         let lock = file_lock::open(&lock_path)?;
         let directory = self.root.join(name);
         let record_path = directory.join(R::FILE);
-        // What has no record is not used.
+        // A directory without a record is not in use.
         let record = File::open(&record_path).ok();
         let locks = [(Some(&lock), &lock_path), (record.as_ref(), &record_path)];
         for (file, path) in locks.into_iter().filter_map(|(file, path)| Some((file?, path))) {
@@ -150,7 +150,7 @@ impl<R: Record> Store<R> {
         Ok(Some(bytes))
     }
 
-    /// The lock file of a key. These stay, so that there is never a second one of a name.
+    /// The lock file of a key. Lock files are never deleted.
     pub(crate) fn lock_path(&self, key: &str) -> PathBuf {
         self.root.join(format!("{LOCK}{key}"))
     }
@@ -165,9 +165,9 @@ impl<R: Record> Store<R> {
     }
 }
 
-/// Removes a directory with all that is in it, if it is there. Its record goes first: without, nobody believes the rest.
+/// Removes a directory, if it exists. Its record goes first: without it, the rest counts as incomplete.
 fn clear<R: Record>(directory: &Path) -> Result<(), FileError> {
-    // If it cannot be removed, neither can the directory, and that is reported.
+    // If it cannot be removed, neither can the directory, which is an error.
     let _ = fs::remove_file(directory.join(R::FILE));
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

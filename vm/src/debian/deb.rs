@@ -10,7 +10,7 @@ use super::command;
 use super::error::Error;
 use super::trouble::Trouble;
 
-/// Shows the regular files of a package to `visit`, in the package's order, until it breaks off.
+/// Shows the regular files of a package to `visit`, in the package's order, until it asks to stop.
 ///
 /// The path is relative and has only ordinary components. Nothing is written: that is up to `visit`, under names of
 /// its own.
@@ -30,7 +30,7 @@ pub(crate) fn visit<E: From<Error>>(
         None => Ok(ControlFlow::Continue(())),
     };
     if !matches!(flow, Ok(ControlFlow::Continue(()))) {
-        // Broken off, or damaged: what dpkg-deb still has to say may be the reason for the damage.
+        // Stopped early, or damaged: what dpkg-deb still has to say may be the reason for the damage.
         command::end(&mut child);
         let messages = messages.join().unwrap_or_default();
         return match flow {

@@ -128,7 +128,7 @@ fn best(targets: &[Target], suites: &[String], custom: &str) -> Option<String> {
     checked(&first_of_list(target.uri)).ok()
 }
 
-/// apt's `mirror+file:` names a file that lists mirrors; single files can only be had from one of them.
+/// apt's `mirror+file:` names a file that lists mirrors; single files can be downloaded only from one of them.
 fn first_of_list(uri: &str) -> String {
     let listed = uri.strip_prefix("mirror+file:").and_then(|path| {
         let text = fs::read_to_string(Path::new(path.trim_end_matches('/'))).ok()?;

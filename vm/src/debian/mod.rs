@@ -24,5 +24,6 @@ pub(crate) use apt::LeftOut;
 pub(crate) use deb::visit;
 pub(crate) use index::{Entry, Index, Wanted};
 pub(crate) use package::is_word;
-pub(crate) use repository::{Options, Repository};
+pub(crate) use repository::Options;
+pub use repository::Repository;
 pub(crate) use version::compare;

@@ -32,7 +32,7 @@ pub(crate) struct Options {
 
 /// Debian's archive.
 #[derive(Debug)]
-pub(crate) struct Repository {
+pub struct Repository {
     /// What apt keeps, and we of what it says.
     state: PathBuf,
     suites: Suites,
@@ -86,8 +86,15 @@ impl Repository {
         Apt::open(&self.state, self.mirror()?, self.architecture, self.cancel())
     }
 
-    /// Downloads a package, checks it, and unpacks files of it; [`crate::kernel::Kernels::unpack`] says how.
-    pub(crate) fn unpack(
+    /// Downloads a package, checks it, and unpacks files of it: `place` gives each regular file's place in `target`,
+    /// or none for those to leave out. It gets paths without `..` and without a leading slash.
+    ///
+    /// Only one process at a time may do this with `target`, which also holds the download for as long as it is needed:
+    /// a next try resumes it.
+    ///
+    /// # Errors
+    /// The package cannot be downloaded or is not the pinned one; a file cannot be written.
+    pub fn unpack(
         &self,
         package: &Package,
         target: &Path,

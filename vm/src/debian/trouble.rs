@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a tool complained of.
+/// What a tool reported as wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Trouble {
     /// The index is older than it may be.
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_suite_that_is_named_is_complained_about() {
+    fn only_the_suite_that_is_named_is_at_fault() {
         let messages = "W: Download is performed unsandboxed as root as file '/x_dists_trixie_InRelease'\n\
                         E: Release file for http://m.example/dists/sid/InRelease is expired (invalid since 16d).\n\
                         W: GPG error: http://m.example trixie-backports InRelease: not signed\n\

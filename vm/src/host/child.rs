@@ -1,4 +1,4 @@
-//! Children that do not outlive us.
+//! Child processes that do not outlive this one.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -10,8 +10,8 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::{getpid, getppid};
 
-/// Has the kernel kill the child when the thread that starts it ends, however that ends; so a child
-/// is started by a thread that outlives it. The child inherits `kept`, under the same numbers.
+/// Lets the kernel kill the child when the thread that starts it ends, for whatever reason: start it on a thread that
+/// outlives it. The child inherits `kept`, under the same numbers.
 pub fn die_with_us(command: &mut Command, kept: Vec<OwnedFd>) {
     let parent = getpid();
     let prepare = move || {
@@ -19,7 +19,7 @@ pub fn die_with_us(command: &mut Command, kept: Vec<OwnedFd>) {
             fcntl(kept, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
         set_pdeathsig(Signal::SIGKILL)?;
-        // It counts from now on: look whether the parent has died already.
+        // It does not apply if the parent has already ended.
         if getppid() == parent { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
     };
     // SAFETY: between fork and exec only fcntl(2), prctl(2) and getppid(2) run, all async-signal-safe; nothing

@@ -1,4 +1,4 @@
-//! Digests: SHA-256 for what must not be forged and for names, XXH3 for what may merely be damaged.
+//! Digests: SHA-256 against manipulation and for names, XXH3 against damage only.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -36,7 +36,7 @@ pub fn sha256_of_file(path: &Path) -> io::Result<String> {
     }
 }
 
-/// A fast digest that tells damaged contents from whole ones; no defence against somebody who means harm.
+/// A fast digest that detects damage, not manipulation.
 pub fn xxh3(bytes: &[u8]) -> u128 {
     XxHash3_128::oneshot(bytes)
 }

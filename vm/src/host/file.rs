@@ -20,14 +20,14 @@ pub struct FileError {
 
 impl FileError {
     /// Makes the error of an operation, for `map_err`.
-    pub fn of(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub fn of(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self { action, path, source }
     }
 }
 
-/// Writes `content` to `path`, whose directory is made if need be: a reader sees all of it or what was there before, also
-/// after a crash of the host. A link is followed; a device or a pipe is written to.
+/// Writes `content` to `path` atomically, and creates its directory if necessary: a reader sees all of it or the previous
+/// content, also after a crash of the host. Follows links, and writes to devices and pipes.
 ///
 /// # Errors
 /// If the directory cannot be made or the file cannot be written.
@@ -38,7 +38,7 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), FileError> {
     let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(directory).map_err(FileError::of("create", directory))?;
-    // Written aside, synced, renamed.
+    // Write another file, sync it, rename it.
     let write = || -> io::Result<()> {
         let mut aside = tempfile::Builder::new();
         let mut file = aside.permissions(Permissions::from_mode(0o644)).tempfile_in(directory)?;

@@ -1,4 +1,4 @@
-//! Lock files between processes; the system releases a lock with its holder, however that ends.
+//! Lock files between processes. The kernel releases a lock when its holder ends, for whatever reason.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::FileError;
 
-/// How often a lock that another process has is tried.
+/// Interval at which a lock that another process holds is retried.
 const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Why there is no lock.
@@ -22,8 +22,7 @@ pub enum Error {
     Cancelled,
 }
 
-/// Waits for a lock; another process that has it is waited for until it ends or `cancel` is set. `waiting` is called
-/// once if there is one.
+/// Takes a lock; waits while another process holds it, until `cancel` is set. Calls `waiting` once if it has to wait.
 ///
 /// # Errors
 /// If the file cannot be opened or locked, or `cancel` was set.
@@ -46,7 +45,7 @@ pub fn wait(path: &Path, cancel: &AtomicBool, waiting: impl FnOnce()) -> Result<
     }
 }
 
-/// Opens a lock file. These stay for ever: deleting one would let two processes lock two files of the same name.
+/// Opens a lock file. Lock files are never deleted: otherwise two processes could lock two files of the same name.
 ///
 /// # Errors
 /// If it cannot be opened.

@@ -1,4 +1,4 @@
-//! What concerns the host alone: processes that die with us, locks between processes, files written as a whole, digests,
+//! Utilities for the host: child processes that end with this one, locks between processes, atomic writes, digests,
 //! temporary directories.
 
 pub mod child;
@@ -12,7 +12,7 @@ use std::fs;
 pub use file::{FileError, write_whole};
 pub use temporary::TemporaryDirectory;
 
-/// Differs from boot to boot of the host (random(4)).
+/// Identifies the host's current boot (random(4)).
 pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }

@@ -1,4 +1,4 @@
-//! Temporary directories that go with their user or, where we were killed before that, with the next one.
+//! Temporary directories, removed by their user or, if that was killed, by the next one.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 const PREFIX: &str = "hooklab-";
 
-/// Held by whoever uses the directory; the kernel lets go of it when that process ends, however it ends.
+/// Locked by the user of the directory; the kernel releases the lock when that process ends.
 const LOCK: &str = "lock";
 
 /// A temporary directory, removed when dropped.
@@ -19,10 +19,10 @@ pub struct TemporaryDirectory {
 }
 
 impl TemporaryDirectory {
-    /// Makes a directory, and removes those that nobody uses any more.
+    /// Creates a directory, and removes leftovers.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If it cannot be created.
     pub fn new() -> io::Result<Self> {
         Self::new_in(&std::env::temp_dir())
     }
@@ -30,7 +30,7 @@ impl TemporaryDirectory {
     fn new_in(parent: &Path) -> io::Result<Self> {
         sweep(parent);
         let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
-        // Locked before it has its name: another run that sweeps must not find it free.
+        // Locked before it has its name, so that another run does not remove it as a leftover.
         let unnamed = directory.path().join("new-lock");
         let lock = File::create(&unnamed)?;
         lock.lock()?;
@@ -38,14 +38,14 @@ impl TemporaryDirectory {
         Ok(Self { directory, _lock: lock })
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 }
 
-/// Removes the leftovers of runs that were killed. Directories of other users stay: their locks cannot be opened, or
-/// their files not be removed.
+/// Removes the leftovers of runs that were killed. Those of other users stay: their locks cannot be opened, or their
+/// files cannot be removed.
 fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {

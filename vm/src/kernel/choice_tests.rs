@@ -39,7 +39,7 @@ fn update(kernels: &Kernels, index: Index) -> Update<'_> {
 }
 
 #[test]
-fn pins_are_judged_by_what_the_suites_offer() {
+fn pins_are_compared_with_what_the_suites_offer() {
     let mut lab = Lab::new();
     lab.pin_old();
     let kernels = lab.kernels(|_| {});

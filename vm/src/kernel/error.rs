@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
 
-use super::image::{ImageError, ModuleError};
+use super::image::{self, FormatError};
 use crate::debian::{self, Trouble};
 use crate::host::{FileError, file_lock};
 
@@ -106,42 +106,9 @@ pub enum Error {
         /// What `uname -r` should print.
         expected: String,
     },
-    /// The file is no kernel, or none that QEMU can boot.
-    #[error("failed to use {} as a kernel", path.display())]
-    NoKernel {
-        /// The file or directory.
-        path: PathBuf,
-        /// What gave it away.
-        #[source]
-        source: ImageError,
-    },
-    /// The kernel is configured without something that the lab needs.
-    #[error("failed to use kernel {kernel}: it is configured without {option}, which the lab needs")]
-    NotConfigured {
-        /// The release or path.
-        kernel: String,
-        /// The option, with `CONFIG_`.
-        option: &'static str,
-    },
-    /// A module that the guest needs is nowhere.
-    #[error("failed to find module {module} for kernel {kernel}: it is not in {place}")]
-    NoModule {
-        /// The module, with underscores.
-        module: String,
-        /// The release or path.
-        kernel: String,
-        /// Where it was looked for.
-        place: String,
-    },
-    /// A module's file cannot be read as one.
-    #[error("failed to read the module {name}")]
-    Module {
-        /// The module or its file.
-        name: String,
-        /// What is wrong.
-        #[source]
-        source: ModuleError,
-    },
+    /// The image, its config or its modules cannot be used.
+    #[error(transparent)]
+    Image(image::Error),
     /// The catalog cannot be understood.
     #[error("failed to read {}", path.display())]
     MalformedCatalog {
@@ -193,7 +160,7 @@ pub enum PackageError {
     },
 }
 
-/// What stands in the way and a user can remove.
+/// A problem that a user can solve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Obstacle {
     /// The lock does not pin what is wanted, or pins what is gone, and [`Options::locked`](super::Options::locked)
@@ -203,6 +170,10 @@ pub enum Obstacle {
     DamagedLock,
     /// [`Options::offline`](super::Options::offline).
     Offline,
+    /// The file is the ELF file that an image with this name is made of.
+    Elf(&'static str),
+    /// The kernel is not built; this command of the kernel's build system does it.
+    NotBuilt(&'static str),
     /// Nobody says where Debian's archive is.
     NoMirror,
     /// A Debian package is not installed.
@@ -216,12 +187,18 @@ pub enum Obstacle {
 }
 
 impl Error {
-    /// What stands in the way, where a user can do something about it.
+    /// The problem, if a user can solve it.
     pub fn obstacle(&self) -> Option<Obstacle> {
         match self {
             Error::NotPinned { .. } | Error::PinGone { .. } => Some(Obstacle::Lock),
             Error::MalformedLock { .. } => Some(Obstacle::DamagedLock),
             Error::NotCached { .. } | Error::NoDownloads => Some(Obstacle::Offline),
+            Error::Image(image::Error::NoKernel { source: FormatError::Elf { image }, .. }) => {
+                Some(Obstacle::Elf(image))
+            }
+            Error::Image(image::Error::NoKernel {
+                source: FormatError::NotBuilt { command, .. }, ..
+            }) => Some(Obstacle::NotBuilt(command)),
             Error::File(error) => of_file(error),
             Error::Debian(error) => of_debian(error),
             _ => None,
@@ -248,6 +225,15 @@ fn of_file(error: &FileError) -> Option<Obstacle> {
         io::ErrorKind::PermissionDenied => Some(Obstacle::PermissionDenied),
         io::ErrorKind::ReadOnlyFilesystem => Some(Obstacle::ReadOnlyFilesystem),
         _ => None,
+    }
+}
+
+impl From<image::Error> for Error {
+    fn from(error: image::Error) -> Self {
+        match error {
+            image::Error::File(error) => Error::File(error),
+            error => Error::Image(error),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use super::source::{self, Known, Obtained};
 use super::spec::Spec;
 use super::types::{Kernel, Options};
 use super::update::{self, Change, Standing, Update};
-use crate::debian::Package;
+use crate::debian::Repository;
 use crate::event::Observer;
 
 /// Kernels to fetch at a time: enough to fill the line while others are unpacked.
@@ -175,22 +175,10 @@ impl Kernels {
         Ok(kernel)
     }
 
-    /// Downloads a package, checks it, and unpacks files of it: `place` gives each regular file's place in `target`,
-    /// or none for those to leave out. It gets paths without `..` and without a leading slash.
-    ///
-    /// Only one process at a time may do this with `target`, which also holds the download for as long as it is needed:
-    /// a next try resumes it.
-    ///
-    /// # Errors
-    /// The package cannot be downloaded or is not the pinned one; a file cannot be written.
-    pub fn unpack(
-        &self,
-        package: &Package,
-        target: &Path,
-        place: impl Fn(&str) -> Option<PathBuf>,
-        observer: &dyn Observer,
-    ) -> Result<(), Error> {
-        Ok(self.parts.repository.unpack(package, target, place, observer)?)
+    /// Debian's archive, from which other packages than kernels can be unpacked.
+    #[must_use]
+    pub fn repository(&self) -> &Repository {
+        &self.parts.repository
     }
 
     /// Pins each kernel of [`Kernels::all`], or `only` some of them, to its newest version and writes the lock. Says for

@@ -181,7 +181,7 @@ mod tests {
             |pin| pin.packages[0].sha256 = "e9".into(),
             |pin| pin.packages[0].sha256 = "no".repeat(32),
             |pin| pin.packages.clear(),
-            |pin| pin.spec = "nonsense!".into(),
+            |pin| pin.spec = "no kernel!".into(),
         ];
         for (index, damage) in damages.into_iter().enumerate() {
             let mut lock = sample();

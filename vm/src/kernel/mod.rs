@@ -22,7 +22,7 @@ mod update;
 pub use catalog::{Catalog, Debian, Supported};
 pub use document::{CATALOG, Document, PINS};
 pub use error::{Error, Obstacle, PackageError};
-pub use image::{ImageError, ModuleError};
+pub use image::{BtfError, Error as ImageError, FormatError, ModuleError, btf};
 pub use kernels::{Kernels, Listing, Pruned};
 pub use lock::{Lock, Pin};
 pub use selector::{ParseSelectorError, Selector};

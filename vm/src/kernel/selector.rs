@@ -30,7 +30,7 @@ pub enum ParseSelectorError {
     /// It is no spec.
     #[error(
         "failed to understand the kernel `{0}`: give a series (6.12), a release (6.12.117), `lts`, `newest`, `rc`, a range \
-         (\">=6.1, <7\"), the path of a vmlinuz or bzImage, a kernel build tree, or `host`"
+         (\">=6.1, <7\"), the path of a vmlinuz, a bzImage or a .deb, a kernel build tree, or `host`"
     )]
     Spec(String),
     /// It looks like a range and is none.
@@ -173,9 +173,9 @@ mod tests {
     fn what_is_neither_is_refused_with_a_reason() {
         let message = parse(">=6.1 <7").unwrap_err().to_string();
         assert!(message.contains("`>=6.1 <7`: expected comma"), "{message}");
-        let message = parse("nonsense!").unwrap_err().to_string();
+        let message = parse("no kernel!").unwrap_err().to_string();
         assert!(
-            message.starts_with("failed to understand the kernel `nonsense!`: give a series"),
+            message.starts_with("failed to understand the kernel `no kernel!`: give a series"),
             "{message}"
         );
     }

@@ -58,7 +58,7 @@ impl Verdict {
     }
 }
 
-/// What Debian's suites offer now, to hold pins against.
+/// What Debian's suites offer now, to compare pins with.
 pub(super) struct Update<'a> {
     pub(super) lock: &'a Lock,
     pub(super) cancel: &'a AtomicBool,

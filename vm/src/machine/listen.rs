@@ -1,4 +1,4 @@
-//! The threads that listen to a machine: to its agent, and to its console.
+//! The threads that read a machine's port and console.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -10,16 +10,17 @@ use hooklab_protocol::{self as protocol, Report};
 
 use crate::qemu::console::{self, Log, SharedTail};
 
-/// What is heard from a machine.
+/// What comes from a machine.
 pub(super) enum Heard {
     Report(Report),
-    Nonsense(String),
-    LastWords,
+    /// No more reports can be read.
+    Malformed(protocol::Error),
+    /// The console shows a fatal message.
+    Panic,
     ConsoleEnded,
 }
 
-/// Opens the file that keeps a console. Each machine of a run adds to it: the console of one that died is the one
-/// that is wanted.
+/// Opens a console's log. Each machine of a run appends to it, so that it has the console of one that crashed.
 pub(crate) fn create_log(path: &Path) -> io::Result<Log> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
@@ -27,37 +28,37 @@ pub(crate) fn create_log(path: &Path) -> io::Result<Log> {
     Ok(Log::new(File::options().create(true).append(true).open(path)?))
 }
 
-/// Passes on what the agent says until the port ends.
+/// Forwards the agent's reports until the port ends.
 pub(super) fn forward_reports(mut port: UnixStream, sender: &SyncSender<Heard>) {
     loop {
         let heard = match protocol::receive(&mut port) {
             Ok(report) => Heard::Report(report),
-            // The console's end tells of the machine's.
+            // The end of the console tells that the machine has ended.
             Err(protocol::Error::Stream(_)) => return,
-            Err(error) => Heard::Nonsense(error.to_string()),
+            Err(error) => Heard::Malformed(error),
         };
-        let over = matches!(heard, Heard::Nonsense(_));
+        let over = matches!(heard, Heard::Malformed(_));
         if sender.send(heard).is_err() || over {
             return;
         }
     }
 }
 
-/// Passes on the end of the console, and the kernel's last words.
+/// Keeps the console's last lines, and forwards a panic and its end.
 pub(super) fn forward_console(
     console: impl Read,
     log: Option<Log>,
     tail: &SharedTail,
     sender: &SyncSender<Heard>,
 ) {
-    let followed = console::follow(console, log, |line, last_words| {
-        console::remember(tail, line);
-        if last_words {
-            let _ = sender.send(Heard::LastWords);
+    let followed = console::follow(console, log, |line, fatal| {
+        console::push(tail, line);
+        if fatal {
+            let _ = sender.send(Heard::Panic);
         }
     });
     if let Err(error) = followed {
-        console::remember(tail, format!("(the console could not be followed: {error})"));
+        console::push(tail, format!("(failed to read the console: {error})"));
     }
     let _ = sender.send(Heard::ConsoleEnded);
 }

@@ -1,4 +1,4 @@
-//! A machine: one QEMU process with one kernel, or the agent on the running kernel, and the talk with the agent in it.
+//! A machine: one QEMU process with one kernel, or the agent on the running kernel, and the messages to and from its agent.
 
 mod cancellation;
 mod error;
@@ -24,43 +24,43 @@ use self::error::quoted;
 use self::listen::{Heard, forward_console, forward_reports};
 use self::start::{Qemu, Started, start};
 use crate::host::TemporaryDirectory;
-use crate::qemu::command_line::{Composed, WINDOW_MIB};
+use crate::qemu::command_line::{CommandLine, SHARED_MEMORY_MIB};
 use crate::qemu::console::SharedTail;
 use crate::saved::{Saved, memory};
 
-pub use cancellation::Halt;
-pub use error::{Death, StartError};
+pub use cancellation::Cancellation;
+pub use error::{MachineError, MonitorError, ProtocolError, StartError};
 pub(crate) use listen::create_log;
 
-/// How often a wait looks whether the user has interrupted the run.
+/// Interval at which waits check for cancellation.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long a machine may take to be gone after its kernel's last words, or after it was told to switch off.
-const LAST_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a machine may take to end after its kernel panicked, or after it was told to power off.
+const END_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long a guest may leave a request unread.
+/// How long a guest may leave what it is sent unread.
 const SEND_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Messages that may wait to be read, each of up to 4 MiB; a guest that talks faster is slowed down.
+/// Messages that may wait to be read, each of up to 4 MiB; a guest that sends faster is slowed down.
 const BACKLOG: usize = 8;
 
-/// What makes a machine.
+/// How to start a machine.
 #[derive(Debug, Clone, Copy)]
 pub enum Plan<'a> {
     /// QEMU boots a kernel.
     Boot {
-        /// The machine.
-        composed: &'a Composed,
+        /// QEMU's command line.
+        command_line: &'a CommandLine,
         /// The agent's static binary.
         agent: &'a Path,
-        /// Modules to load before the port is there, in order.
+        /// Modules to load before the port exists, in order.
         modules: &'a [PathBuf],
     },
-    /// QEMU goes on where a machine was saved.
-    Resume {
-        /// The machine.
-        composed: &'a Composed,
-        /// What it was.
+    /// QEMU restores a saved machine.
+    Restore {
+        /// QEMU's command line.
+        command_line: &'a CommandLine,
+        /// The saved machine.
         saved: &'a Saved,
     },
     /// The agent runs on the running kernel.
@@ -70,26 +70,27 @@ pub enum Plan<'a> {
     },
 }
 
-/// A running machine; dropped, it is killed and its directory removed.
+/// A running machine. Dropping it kills it and removes its directory.
 pub struct Machine {
     child: Child,
     port: UnixStream,
-    /// None where the agent runs on the running kernel.
+    /// `None` for the agent on the running kernel.
     qemu: Option<Qemu>,
     heard: Receiver<Heard>,
     tail: SharedTail,
     started: Instant,
-    halt: Halt,
+    cancellation: Cancellation,
     _directory: Option<TemporaryDirectory>,
 }
 
 impl Machine {
-    /// Starts a machine; its console goes to `log` as well, if that can be written. The wait for the hello is [`Machine::hello`].
+    /// Starts a machine, and appends its console to `log`, if that can be written. [`Machine::wait_until_ready`] waits for
+    /// its agent.
     ///
     /// # Errors
-    /// If something is missing on the host; what goes wrong inside is a [`Death`], later.
-    pub fn start(plan: Plan<'_>, log: Option<&Path>, halt: Halt) -> Result<Self, StartError> {
-        // Without a log, that of which the user has been warned, there is still the tail.
+    /// If something is missing on the host; what fails in the machine is a [`MachineError`] of another method.
+    pub fn start(plan: Plan<'_>, log: Option<&Path>, cancellation: Cancellation) -> Result<Self, StartError> {
+        // The user has been warned of a log that cannot be written.
         let log = log.and_then(|path| create_log(path).ok());
         let tail = SharedTail::default();
         let (sender, heard) = sync_channel(BACKLOG);
@@ -97,95 +98,99 @@ impl Machine {
         let (port, far_end) = UnixStream::pair()?;
         port.set_write_timeout(Some(CANCEL_INTERVAL))?;
         let reports = port.try_clone()?;
-        let Started { mut child, qemu, directory } = start(plan, far_end, &halt)?;
+        let Started { mut child, qemu, directory } = start(plan, far_end, &cancellation)?;
         let listener = sender.clone();
         thread::spawn(move || forward_reports(reports, &listener));
         if let Some(console) = child.stderr.take() {
             let tail = tail.clone();
             thread::spawn(move || forward_console(console, log, &tail, &sender));
         }
-        Ok(Self { child, port, qemu, heard, tail, started, halt, _directory: directory })
+        Ok(Self { child, port, qemu, heard, tail, started, cancellation, _directory: directory })
     }
 
-    /// Takes charge of QEMU; if it has a state to load, has it do so, and tells the agent that it slept.
-    /// Takes at most `limit`.
-    fn take_charge(&mut self, limit: Duration) -> Result<(), Death> {
+    /// Connects to QEMU's monitor. If there is a saved state, restores it and tells the agent so. Takes at most `limit`.
+    fn connect(&mut self, limit: Duration) -> Result<(), MachineError> {
         let Some(qemu) = &mut self.qemu else { return Ok(()) };
         qemu.monitor.wait_at_most(limit);
-        let asleep = qemu.state.take();
+        let saved = qemu.state.take();
         let negotiated = qemu.monitor.negotiate();
-        let ready =
-            negotiated.and_then(|()| asleep.as_ref().map_or(Ok(()), |state| qemu.monitor.load(state)));
-        match ready {
-            // How it ended says more than that its monitor did.
-            Err(death @ Death::Monitor(_)) => Err(self.end().unwrap_or(death)),
-            Err(death) => Err(death),
-            Ok(()) if asleep.is_some() => self.wake(),
+        let connected =
+            negotiated.and_then(|()| saved.as_ref().map_or(Ok(()), |state| qemu.monitor.restore(state)));
+        match connected {
+            // How QEMU ended says more than that its monitor failed.
+            Err(error @ MachineError::Monitor(_)) => Err(self.end().unwrap_or(error)),
+            Err(error) => Err(error),
+            Ok(()) if saved.is_some() => self.announce_restore(),
             Ok(()) => Ok(()),
         }
     }
 
-    /// Tells the agent that it slept.
-    fn wake(&mut self) -> Result<(), Death> {
-        let failed = |error: io::Error| Death::Problem(format!("no random bytes: {error}"));
+    /// Tells the agent that its machine was restored.
+    fn announce_restore(&mut self) -> Result<(), MachineError> {
         let mut entropy = [0; ENTROPY_BYTES];
-        File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut entropy)).map_err(failed)?;
+        File::open("/dev/urandom")
+            .and_then(|mut random| random.read_exact(&mut entropy))
+            .map_err(host_error("read random bytes for the guest"))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let seconds = i64::try_from(now.as_secs()).unwrap_or_default();
         let time = TimeOfDay { seconds, nanoseconds: now.subsec_nanos() };
         self.send(&Request::Restored(AfterRestore { time, entropy }))
     }
 
-    /// Waits for the agent's hello: the release it runs on, what that can do, and the time since the machine was started.
+    /// Waits until the agent reports ready: its kernel's release and features, and the time since the machine was started.
     ///
     /// # Errors
-    /// If the machine dies, or says something else, or nothing within `limit`.
-    pub fn hello(&mut self, limit: Duration) -> Result<(String, Features, Duration), Death> {
+    /// If the machine ends, or reports something else, or nothing within `limit`.
+    pub fn wait_until_ready(
+        &mut self,
+        limit: Duration,
+    ) -> Result<(String, Features, Duration), MachineError> {
         let deadline = Instant::now() + limit;
-        self.take_charge(limit)?;
+        self.connect(limit)?;
         match self.next_until(deadline, limit)? {
             Report::Ready { protocol, release, features, shared_memory_bytes }
                 if protocol == protocol::VERSION =>
             {
                 if let Some(qemu) = &mut self.qemu {
-                    qemu.window_bytes = shared_memory_bytes.min(u64::from(WINDOW_MIB) << 20);
+                    qemu.readable_bytes = shared_memory_bytes.min(u64::from(SHARED_MEMORY_MIB) << 20);
                 }
                 Ok((quoted(&release).replace('\n', " "), features, self.started.elapsed()))
             }
-            other => Err(Death::nonsense(&format!("instead of hello it said {other:?}"))),
+            other => Err(ProtocolError::unexpected(&other, "that it is ready").into()),
         }
     }
 
-    /// Stops the machine and saves it; [`Machine::go_on`] has it go on. None if there is nothing that could be saved.
+    /// Stops the machine and saves its state; [`Machine::resume`] lets it continue. `None` if the machine is not QEMU.
     ///
     /// # Errors
-    /// If QEMU cannot save it; the machine may be of no more use.
-    pub fn save(&mut self) -> Result<Option<Saved>, Death> {
+    /// If QEMU cannot save it; the machine may be unusable then.
+    pub fn save(&mut self) -> Result<Option<Saved>, MachineError> {
         let Some(qemu) = &mut self.qemu else { return Ok(None) };
-        let failed = |error: io::Error| Death::Monitor(format!("no room for its state: {error}"));
-        let state = memory::unnamed().map_err(failed)?;
+        let state = memory::unnamed().map_err(host_error("create a file for the machine's state"))?;
         qemu.monitor.save(&state)?;
-        Ok(Some(Saved { memory: qemu.memory.try_clone().map_err(failed)?, state }))
+        let memory = qemu.memory.try_clone().map_err(host_error("share the machine's memory"))?;
+        Ok(Some(Saved { memory, state }))
     }
 
-    /// Has a machine go on that was stopped to be saved. What was saved must have been written elsewhere by now.
+    /// Lets a machine continue that was stopped to be saved. The saved memory must have been copied by now.
     ///
     /// # Errors
-    /// If QEMU does not.
-    pub fn go_on(&mut self) -> Result<(), Death> {
-        self.qemu.as_mut().map_or(Ok(()), |qemu| qemu.monitor.go_on())
+    /// If QEMU refuses.
+    pub fn resume(&mut self) -> Result<(), MachineError> {
+        self.qemu.as_mut().map_or(Ok(()), |qemu| qemu.monitor.resume())
     }
 
-    /// Sends the payload in, and waits until it is there.
+    /// Gives the guest the payload, and waits until the agent has unpacked it.
     ///
     /// # Errors
-    /// If the machine dies, or the guest does not take it in within `limit`.
-    pub fn load(&mut self, payload: &[u8], limit: Duration) -> Result<(), Death> {
+    /// If the machine ends, or the agent does not unpack the payload within `limit`.
+    pub fn load(&mut self, payload: &[u8], limit: Duration) -> Result<(), MachineError> {
         let bytes = payload.len() as u64;
         match &self.qemu {
-            Some(Qemu { window, window_bytes, .. }) if bytes <= *window_bytes => {
-                let written = window.write_all_at(payload, 0);
-                written.map_err(|error| Death::Problem(format!("no room for the payload: {error}")))?;
+            Some(Qemu { shared_memory, readable_bytes, .. }) if bytes <= *readable_bytes => {
+                shared_memory
+                    .write_all_at(payload, 0)
+                    .map_err(host_error("write the payload to the guest's shared memory"))?;
                 self.send(&Request::Load { bytes, place: Place::SharedMemory })?;
             }
             _ => {
@@ -195,122 +200,115 @@ impl Machine {
         }
         match self.next(limit)? {
             Report::Loaded => Ok(()),
-            other => Err(Death::nonsense(&format!("instead of taking in the payload it said {other:?}"))),
+            other => Err(ProtocolError::unexpected(&other, "that the payload is loaded").into()),
         }
     }
 
-    /// Asks for tests to be run.
+    /// Requests that tests be run.
     ///
     /// # Errors
-    /// If the guest does not take it in.
-    pub fn run(&mut self, run: Run) -> Result<(), Death> {
+    /// If the guest does not read the request.
+    pub fn run(&mut self, run: Run) -> Result<(), MachineError> {
         self.send(&Request::Run(run))
     }
 
-    fn send(&mut self, request: &Request) -> Result<(), Death> {
+    fn send(&mut self, request: &Request) -> Result<(), MachineError> {
         let mut frame = Vec::new();
-        let framed = protocol::send(&mut frame, request);
-        framed.map_err(|error| Death::Problem(error.to_string()))?;
+        protocol::send(&mut frame, request).map_err(MachineError::Request)?;
         self.push(&frame)
     }
 
-    /// Writes all of `bytes` to the port, unless the user loses patience, or the guest does not read.
-    fn push(&mut self, mut bytes: &[u8]) -> Result<(), Death> {
+    /// Writes all of `bytes` to the port, unless the run is cancelled, or the guest does not read them.
+    fn push(&mut self, mut bytes: &[u8]) -> Result<(), MachineError> {
         let deadline = Instant::now() + SEND_PATIENCE;
         while !bytes.is_empty() {
-            if self.halt.is_set() {
-                return Err(Death::Cancelled);
+            if self.cancellation.is_set() {
+                return Err(MachineError::Cancelled);
             }
             match self.port.write(bytes) {
                 Ok(length) => bytes = &bytes[length..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {}
                 Err(error) => {
-                    let death = Death::Nonsense(format!("it did not take in the payload: {error}"));
-                    return Err(self.end().unwrap_or(death));
+                    return Err(self.end().unwrap_or_else(|| ProtocolError::Unread(error).into()));
                 }
             }
         }
         Ok(())
     }
 
-    /// Waits for what the agent says next.
+    /// Waits for the agent's next report.
     ///
     /// # Errors
-    /// If the machine dies, or nothing comes within `limit`.
-    pub fn next(&mut self, limit: Duration) -> Result<Report, Death> {
+    /// If the machine ends, or nothing comes within `limit`.
+    pub fn next(&mut self, limit: Duration) -> Result<Report, MachineError> {
         self.next_until(Instant::now() + limit, limit)
     }
 
-    fn next_until(&mut self, deadline: Instant, limit: Duration) -> Result<Report, Death> {
+    fn next_until(&mut self, deadline: Instant, limit: Duration) -> Result<Report, MachineError> {
         loop {
-            if self.halt.is_set() {
-                return Err(Death::Cancelled);
+            if self.cancellation.is_set() {
+                return Err(MachineError::Cancelled);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             match self.heard.recv_timeout(left.min(CANCEL_INTERVAL)) {
                 Ok(Heard::Report(Report::Problem { message })) => {
-                    return Err(Death::Problem(quoted(&message)));
+                    return Err(MachineError::Agent(quoted(&message)));
                 }
                 Ok(Heard::Report(report)) => return Ok(report),
-                Ok(Heard::Nonsense(what)) => return Err(self.end().unwrap_or(Death::Nonsense(what))),
-                Ok(Heard::LastWords) => {
-                    // The call trace comes after the words.
-                    self.wait_for_end();
-                    return Err(Death::Panicked(self.tail_text()));
+                Ok(Heard::Malformed(error)) => {
+                    return Err(self.end().unwrap_or_else(|| ProtocolError::from(error).into()));
                 }
-                Ok(Heard::ConsoleEnded) | Err(RecvTimeoutError::Disconnected) => {
-                    return Err(self.stopped());
-                }
+                Ok(Heard::Panic) => return Err(self.panicked()),
+                Ok(Heard::ConsoleEnded) | Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
                 Err(RecvTimeoutError::Timeout) if left.is_zero() => {
-                    return Err(Death::Silent { limit, tail: self.tail_text() });
+                    return Err(MachineError::Silent { limit, console: self.tail_text() });
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
     }
 
-    /// Tells the agent to switch off, and sees to it.
+    /// Tells the agent to power the machine off, and waits for its end.
     pub fn power_off(mut self) {
         if protocol::send(&mut self.port, &Request::PowerOff).is_ok() {
             self.wait_for_end();
         }
     }
 
-    /// Messages that ended in nonsense do so mostly because the machine is dying: waits for what it was.
-    fn end(&mut self) -> Option<Death> {
-        let deadline = Instant::now() + LAST_PATIENCE;
+    /// How the machine ends, if it does so soon: it is the usual reason for a malformed message.
+    fn end(&mut self) -> Option<MachineError> {
+        let deadline = Instant::now() + END_PATIENCE;
         while Instant::now() < deadline {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(heard) = self.heard.recv_timeout(left) else { break };
-            match heard {
-                Heard::LastWords => {
-                    self.wait_for_end();
-                    return Some(Death::Panicked(self.tail_text()));
-                }
-                Heard::ConsoleEnded => return Some(self.stopped()),
-                Heard::Report(_) | Heard::Nonsense(_) => {}
+            match self.heard.recv_timeout(left).ok()? {
+                Heard::Panic => return Some(self.panicked()),
+                Heard::ConsoleEnded => return Some(self.ended()),
+                Heard::Report(_) | Heard::Malformed(_) => {}
             }
         }
         None
     }
 
-    /// The process is over: how it ended.
-    fn stopped(&mut self) -> Death {
-        if self.halt.is_set() {
-            return Death::Cancelled;
+    /// The kernel has panicked: its message, and the call trace that follows.
+    fn panicked(&mut self) -> MachineError {
+        self.wait_for_end();
+        MachineError::Panicked(self.tail_text())
+    }
+
+    /// The process has ended.
+    fn ended(&mut self) -> MachineError {
+        if self.cancellation.is_set() {
+            return MachineError::Cancelled;
         }
         self.wait_for_end();
-        let status = match self.child.try_wait() {
-            Ok(Some(status)) => status.to_string(),
-            _ => "it closed its console".to_owned(),
-        };
-        Death::Stopped { status, tail: self.tail_text() }
+        let status = self.child.try_wait().ok().flatten();
+        MachineError::Ended { status, console: self.tail_text() }
     }
 
     /// Gives the process a moment to end by itself.
     fn wait_for_end(&mut self) {
-        let deadline = Instant::now() + LAST_PATIENCE;
+        let deadline = Instant::now() + END_PATIENCE;
         while Instant::now() < deadline {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.heard.recv_timeout(left) {
@@ -330,9 +328,14 @@ impl Machine {
     }
 }
 
+/// Makes the error of something that failed on the host, for `map_err`.
+fn host_error(action: &'static str) -> impl FnOnce(io::Error) -> MachineError {
+    move |source| MachineError::Host { action, source }
+}
+
 impl Drop for Machine {
     fn drop(&mut self) {
-        // Fails only where it has ended already.
+        // Fails only if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

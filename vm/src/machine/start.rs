@@ -1,4 +1,4 @@
-//! The start of a machine: what QEMU, or the agent alone, is given.
+//! The start of a machine: of QEMU, or of the agent alone.
 
 use std::fs::File;
 use std::io::Write;
@@ -9,62 +9,71 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::monitor::Monitor;
-use super::{Halt, Plan, StartError};
+use super::{Cancellation, Plan, StartError};
 use crate::host::{TemporaryDirectory, child};
-use crate::qemu::command_line::{Descriptors, MEMORY_MIB, WINDOW_MIB};
+use crate::qemu::command_line::{Descriptors, MEMORY_MIB, SHARED_MEMORY_MIB};
 use crate::qemu::initramfs;
 use crate::saved::memory;
 
-/// What there is of QEMU on the host.
+/// The host's side of QEMU.
 pub(super) struct Qemu {
     pub(super) monitor: Monitor,
     pub(super) memory: File,
-    /// What the guest can read.
-    pub(super) window: File,
-    /// How much of the window its agent can take a payload from, in bytes; none before it has said so.
-    pub(super) window_bytes: u64,
-    /// What it has still to load.
+    /// The memory region shared with the guest.
+    pub(super) shared_memory: File,
+    /// How much of it the agent can read, in bytes; none before it is ready.
+    pub(super) readable_bytes: u64,
+    /// The state that is still to be loaded.
     pub(super) state: Option<File>,
 }
 
-/// What was started.
+/// A machine that was started.
 pub(super) struct Started {
     pub(super) child: Child,
     pub(super) qemu: Option<Qemu>,
     pub(super) directory: Option<TemporaryDirectory>,
 }
 
-/// Starts what `plan` says, with `port` to talk to the agent.
-pub(super) fn start(plan: Plan<'_>, port: UnixStream, halt: &Halt) -> Result<Started, StartError> {
-    let (composed, memory, initramfs, state) = match plan {
-        Plan::Boot { composed, agent, modules } => {
+/// Carries out `plan`; `port` is the agent's end of the port.
+pub(super) fn start(
+    plan: Plan<'_>,
+    port: UnixStream,
+    cancellation: &Cancellation,
+) -> Result<Started, StartError> {
+    let (command_line, memory, initramfs, state) = match plan {
+        Plan::Boot { command_line, agent, modules } => {
             let initramfs = memory::unnamed()?;
             (&initramfs).write_all(&initramfs::make(agent, modules)?)?;
             let memory = memory::unnamed()?;
             memory.set_len(u64::from(MEMORY_MIB) << 20)?;
-            (composed, memory, Some(initramfs), None)
+            (command_line, memory, Some(initramfs), None)
         }
-        Plan::Resume { composed, saved } => {
-            let state = saved.state_from_its_beginning()?;
-            (composed, saved.memory.try_clone()?, None, Some(state))
+        Plan::Restore { command_line, saved } => {
+            let state = saved.open_state()?;
+            (command_line, saved.memory.try_clone()?, None, Some(state))
         }
         Plan::Host { agent } => return start_agent(agent, port),
     };
-    let window = memory::unnamed()?;
-    window.set_len(u64::from(WINDOW_MIB) << 20)?;
+    let shared_memory = memory::unnamed()?;
+    shared_memory.set_len(u64::from(SHARED_MEMORY_MIB) << 20)?;
     let (monitor, far_end) = UnixStream::pair()?;
-    let mut command = composed.command(Descriptors {
+    let mut command = command_line.command(Descriptors {
         port: port.as_raw_fd(),
         monitor: far_end.as_raw_fd(),
         memory: memory.as_raw_fd(),
-        window: window.as_raw_fd(),
+        shared_memory: shared_memory.as_raw_fd(),
         initramfs: initramfs.as_ref().map(AsRawFd::as_raw_fd),
     });
     command.stdin(Stdio::null()).stdout(Stdio::null());
-    let monitor = Monitor::new(monitor, halt.clone())?;
-    let qemu =
-        Qemu { monitor, memory: memory.try_clone()?, window: window.try_clone()?, window_bytes: 0, state };
-    let mut kept: Vec<OwnedFd> = vec![port.into(), far_end.into(), memory.into(), window.into()];
+    let monitor = Monitor::new(monitor, cancellation.clone())?;
+    let qemu = Qemu {
+        monitor,
+        memory: memory.try_clone()?,
+        shared_memory: shared_memory.try_clone()?,
+        readable_bytes: 0,
+        state,
+    };
+    let mut kept: Vec<OwnedFd> = vec![port.into(), far_end.into(), memory.into(), shared_memory.into()];
     kept.extend(initramfs.map(OwnedFd::from));
     let child = spawn(&mut command, kept)?;
     Ok(Started { child, qemu: Some(qemu), directory: None })
@@ -86,5 +95,5 @@ fn spawn(command: &mut Command, kept: Vec<OwnedFd>) -> Result<Child, StartError>
     command.stderr(Stdio::piped()).process_group(0);
     child::die_with_us(command, kept);
     let program = command.get_program().to_string_lossy().into_owned();
-    command.spawn().map_err(|error| StartError::Spawn(program, error))
+    command.spawn().map_err(|source| StartError::Spawn { program, source })
 }

@@ -1,7 +1,7 @@
-//! The accelerator: KVM where a boot with it reached user space, TCG everywhere else.
+//! The choice of an accelerator: KVM where a boot with it reached user space, TCG everywhere else.
 
 use std::fs::{self, OpenOptions};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 pub use hooklab_types::kernel::Accelerator;
@@ -10,29 +10,34 @@ use serde::{Deserialize, Serialize};
 use crate::arch::{self, Arch};
 use crate::host::{boot_id, write_whole};
 
-/// What the user wants.
+/// What the user asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
     /// KVM if it works, else TCG.
     Auto,
-    /// This one, or an error.
+    /// This one, whether it works or not.
     Only(Accelerator),
 }
 
-impl FromStr for Choice {
-    type Err = String;
+/// The text names no choice.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no accelerator: there are auto, kvm, tcg")]
+pub struct ParseChoiceError(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Choice {
+    type Err = ParseChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, ParseChoiceError> {
         match text {
             "auto" => Ok(Self::Auto),
             "kvm" => Ok(Self::Only(Accelerator::Kvm)),
             "tcg" => Ok(Self::Only(Accelerator::Tcg)),
-            _ => Err(format!("{text:?} is none of auto, kvm, tcg")),
+            _ => Err(ParseChoiceError(text.to_owned())),
         }
     }
 }
 
-/// What a boot with KVM showed, good until the host boots again or gets another QEMU.
+/// The result of a boot with KVM; valid until the host boots again or gets another QEMU.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
 struct Finding {
     boot_id: String,
@@ -41,14 +46,14 @@ struct Finding {
     failure: Option<String>,
 }
 
-/// What a boot with KVM showed.
+/// The result of a boot with KVM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
     /// It reached user space.
     Works,
-    /// It did not, for this reason, though the kernel is known to be sound.
+    /// It did not, for this reason, although the kernel is known to work.
     Fails(String),
-    /// It did not, and that may have nothing to do with KVM.
+    /// It did not, for a reason that may have nothing to do with KVM.
     Unknown(String),
 }
 
@@ -70,8 +75,8 @@ impl Settled {
     }
 }
 
-/// Settles on an accelerator. `probe` boots a kernel with KVM; it is asked once for each boot of the host and
-/// version of QEMU (`qemu`), and what it found out is kept below `cache`.
+/// Settles on an accelerator. `probe` boots a kernel with KVM; it is called once for each boot of the host and version of
+/// QEMU (`qemu`), and its result is cached below `cache`.
 pub fn settle(choice: Choice, qemu: &str, cache: &Path, probe: impl FnOnce() -> Probe) -> Settled {
     match choice {
         Choice::Only(accelerator) => Settled { accelerator, note: None },
@@ -83,12 +88,12 @@ fn auto(guest: &Arch, device: &Path, qemu: &str, cache: &Path, probe: impl FnOnc
     if !guest.is_host() {
         return Settled::tcg(&format!("guests are {}", guest.title));
     }
-    // Whether the device may be opened changes with a group or a udev rule: it is asked anew each time.
+    // Not cached: a group or a udev rule may change it at any time.
     if let Err(error) = OpenOptions::new().read(true).write(true).open(device) {
         return Settled::tcg(&format!("{}: {error}", device.display()));
     }
     let path = cache.join("accelerator.json");
-    let finding = match remembered(&path, qemu) {
+    let finding = match cached(&path, qemu) {
         Some(finding) => finding,
         None => {
             let failure = match probe() {
@@ -97,7 +102,7 @@ fn auto(guest: &Arch, device: &Path, qemu: &str, cache: &Path, probe: impl FnOnc
                 Probe::Unknown(why) => return Settled::tcg(&why),
             };
             let finding = Finding { boot_id: boot_id(), qemu: qemu.to_owned(), failure };
-            // A finding that cannot be kept only costs the next run another probe.
+            // If it cannot be cached, the next run probes again.
             if let Ok(json) = serde_json::to_vec(&finding) {
                 let _ = write_whole(&path, &json);
             }
@@ -110,7 +115,7 @@ fn auto(guest: &Arch, device: &Path, qemu: &str, cache: &Path, probe: impl FnOnc
     }
 }
 
-fn remembered(path: &PathBuf, qemu: &str) -> Option<Finding> {
+fn cached(path: &Path, qemu: &str) -> Option<Finding> {
     let finding: Finding = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
     (finding.qemu == qemu && finding.boot_id == boot_id()).then_some(finding)
 }
@@ -124,19 +129,20 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_is_made_once_and_again_for_another_qemu() {
+    fn kvm_is_probed_once_for_each_version_of_qemu() {
         let cache = tempfile::tempdir().unwrap();
         let device = Path::new("/dev/null");
         let settled = auto(&arch::GUEST, device, "QEMU 7", cache.path(), fail);
         assert_eq!(settled, Settled::tcg("QEMU stopped"));
-        let again = auto(&arch::GUEST, device, "QEMU 7", cache.path(), || unreachable!("it is remembered"));
+        let again =
+            auto(&arch::GUEST, device, "QEMU 7", cache.path(), || unreachable!("the result is cached"));
         assert_eq!(again, settled);
         let newer = auto(&arch::GUEST, device, "QEMU 8", cache.path(), || Probe::Works);
         assert_eq!(newer, Settled { accelerator: Accelerator::Kvm, note: None });
     }
 
     #[test]
-    fn what_may_have_another_cause_is_not_remembered() {
+    fn an_unknown_result_is_not_cached() {
         let cache = tempfile::tempdir().unwrap();
         let device = Path::new("/dev/null");
         let unknown = || Probe::Unknown("interrupted".into());
@@ -148,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_before_the_host_booted_again_does_not_count() {
+    fn a_result_from_before_the_hosts_last_boot_is_ignored() {
         let cache = tempfile::tempdir().unwrap();
         let old = Finding { boot_id: "another".into(), qemu: "QEMU 7".into(), failure: None };
         fs::write(cache.path().join("accelerator.json"), serde_json::to_vec(&old).unwrap()).unwrap();
@@ -167,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_device_nothing_is_probed_or_remembered() {
+    fn without_the_device_nothing_is_probed_or_cached() {
         let cache = tempfile::tempdir().unwrap();
         let settled =
             auto(&arch::GUEST, Path::new("/nonexistent/kvm"), "QEMU 7", cache.path(), || unreachable!());

@@ -1,4 +1,5 @@
-//! The initramfs: the agent as `/init`, the modules it loads, and the two devices it needs before it can mount any.
+//! The initramfs: the agent as `/init`, the modules that it loads, and the two devices that it needs before it can mount
+//! devtmpfs.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use cpio::newc::{Builder, ModeFileType, trailer};
 
+use crate::host::FileError;
 use crate::linked::{self, Linked};
 
 /// Bits of a mode (`S_IFMT` and permissions, inode(7)).
@@ -16,68 +18,62 @@ const DEVICE: u32 = 0o600;
 /// Why an initramfs could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file cannot be read, or is too large.
-    #[error("make the initramfs: {what}: {source}")]
-    File {
-        /// The file.
-        what: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// What the agent is linked to is not known.
-    #[error("make the initramfs: {0}")]
-    Agent(#[from] linked::Error),
+    /// A file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The agent's libraries are unknown.
+    #[error(transparent)]
+    Linked(#[from] linked::Error),
+    /// The archive cannot be written: a file is too large for the format.
+    #[error("failed to write the archive")]
+    Archive(#[from] io::Error),
 }
 
-/// The archive: an uncompressed cpio in the "newc" format, which every kernel takes (kernel documentation,
-/// "initramfs buffer format"). The modules are loaded in the order given.
+/// Makes the archive: an uncompressed cpio in the "newc" format, which every kernel unpacks (kernel documentation,
+/// "initramfs buffer format"). The agent loads the modules in the order given.
 ///
 /// # Errors
 /// If a file cannot be read.
 pub fn make(agent: &Path, modules: &[PathBuf]) -> Result<Vec<u8>, Error> {
-    let read = |path: &Path| {
-        fs::read(path).map_err(|source| Error::File { what: path.display().to_string(), source })
-    };
-    let mut archive = Vec::new();
+    let read = |path: &Path| fs::read(path).map_err(FileError::of("read", path));
     let libraries = Linked::of(agent)?;
     let libraries: Vec<&Path> = libraries.iter().flat_map(Linked::files).collect();
-    compose(&mut archive, &read(agent)?, &libraries, modules, read)?;
-    Ok(archive)
+    pack(&read(agent)?, &libraries, modules, read)
 }
 
-fn compose(
-    archive: &mut Vec<u8>,
+fn pack(
     agent: &[u8],
     libraries: &[&Path],
     modules: &[PathBuf],
-    read: impl Fn(&Path) -> Result<Vec<u8>, Error>,
-) -> Result<(), Error> {
-    let internal = |source| Error::File { what: "in memory".into(), source };
-    add(archive, directory("dev"), &[]).map_err(internal)?;
+    read: impl Fn(&Path) -> Result<Vec<u8>, FileError>,
+) -> Result<Vec<u8>, Error> {
+    let mut archive = Vec::new();
+    let mut add = |entry: Builder, content: &[u8]| add(&mut archive, entry, content);
+    add(directory("dev"), &[])?;
     // Rust's runtime opens /dev/null for a missing standard stream, the kernel /dev/console for all three;
     // numbers from the kernel's documentation, "Linux allocated devices".
-    add(archive, device("dev/null", 1, 3), &[]).map_err(internal)?;
-    add(archive, device("dev/console", 5, 1), &[]).map_err(internal)?;
-    add(archive, file("init"), agent).map_err(internal)?;
+    add(device("dev/null", 1, 3), &[])?;
+    add(device("dev/console", 5, 1), &[])?;
+    add(file("init"), agent)?;
     let mut made = BTreeSet::from(["dev".to_owned()]);
     for library in libraries {
-        // The kernel makes no directory by itself.
+        // The kernel does not create missing directories.
         for parent in ancestors(library) {
             if made.insert(parent.clone()) {
-                add(archive, directory(&parent), &[]).map_err(internal)?;
+                add(directory(&parent), &[])?;
             }
         }
-        add(archive, file(&relative(library)), &read(library)?).map_err(internal)?;
+        add(file(&relative(library)), &read(library)?)?;
     }
     if !modules.is_empty() {
-        add(archive, directory("modules"), &[]).map_err(internal)?;
+        add(directory("modules"), &[])?;
     }
     for (position, module) in modules.iter().enumerate() {
         let name = module.file_name().unwrap_or_default().to_string_lossy();
-        add(archive, file(&format!("modules/{position:02}-{name}")), &read(module)?).map_err(internal)?;
+        add(file(&format!("modules/{position:02}-{name}")), &read(module)?)?;
     }
-    trailer(archive).map_err(internal)?;
-    Ok(())
+    trailer(&mut archive)?;
+    Ok(archive)
 }
 
 fn relative(path: &Path) -> String {
@@ -118,13 +114,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn holds_what_the_agent_needs_in_order() {
-        let mut archive = Vec::new();
+    fn the_archive_has_what_the_agent_needs_in_order() {
         let modules = [PathBuf::from("/cache/b.ko"), PathBuf::from("/cache/a.ko")];
-        compose(&mut archive, b"agent", &[Path::new("/lib64/ld.so")], &modules, |path| {
-            Ok(path.display().to_string().into_bytes())
-        })
-        .unwrap();
+        let read = |path: &Path| Ok(path.display().to_string().into_bytes());
+        let archive = pack(b"agent", &[Path::new("/lib64/ld.so")], &modules, read).unwrap();
         let mut names = Vec::new();
         let mut rest = archive.as_slice();
         loop {

@@ -1,12 +1,13 @@
-//! Runs tests on kernels: several machines at once, each of which takes from what is left to do.
+//! Runs tests on kernels: on several machines at once, each of which takes the next tests that no other has.
 
+mod error;
 mod pool;
 mod quota;
 mod side_effects;
 mod verdict;
 mod worker;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,19 +15,22 @@ use std::time::{Duration, Instant};
 
 pub use hooklab_protocol::{EnvValue, EnvVar};
 
-use self::pool::Machines;
-use self::quota::Ration;
-use self::worker::Runner;
+use hooklab_protocol::with_causes;
+
+use self::error::Error;
+use self::pool::Pool;
+use self::quota::Quota;
+use self::worker::Worker;
 use crate::TestId;
-use crate::event::{Event, Observer};
-use crate::machine::{Death, Halt, Machine, Plan};
+use crate::event::{Event, Features, KernelError, Need, Observer, Outcome};
+use crate::machine::{Cancellation, Machine, MachineError, Plan};
 use crate::qemu::accelerator::Probe;
 use crate::saved::Store;
 
 /// Fewest tests that must be left on a kernel for another machine to be worth its start.
 const SHARE: usize = 8;
 
-/// Most tests that a machine takes at once: none should have many left when the others have none.
+/// Most tests that a machine takes at once, so that none has many left when the others have none.
 const BATCH: usize = 8;
 
 /// Where tests run.
@@ -34,7 +38,7 @@ const BATCH: usize = 8;
 pub enum Isolation {
     /// Many on one machine, one after the other.
     Shared,
-    /// Each on a machine of its own, on which nothing has run.
+    /// Each on a machine of its own, on which nothing ran before.
     Single,
 }
 
@@ -43,45 +47,50 @@ pub enum Isolation {
 pub struct Job<'a> {
     /// The kernel, as the user named it.
     pub spec: String,
-    /// What makes the machine when it boots, or the running kernel.
+    /// How to boot a machine, or the running kernel.
     pub plan: Plan<'a>,
-    /// Where its console's log goes; of further machines beside it, numbered.
+    /// The log of its console; those of further machines are beside it, numbered.
     pub log: PathBuf,
 }
 
-/// What is the same for all kernels.
+/// What all kernels have in common.
 #[derive(Debug)]
 pub struct Campaign<'a> {
-    /// The archive.
+    /// The archive for the guest.
     pub payload: &'a [u8],
     /// The tests, those of a binary one after the other.
     pub tests: Vec<TestId>,
+    /// What some of them need of a kernel. One whose needs a kernel does not meet is not run there:
+    /// [`Outcome::Unsupported`].
+    pub needs: BTreeMap<TestId, Vec<Need>>,
     /// Environment variables of the tests.
     pub env: Vec<EnvVar>,
-    /// Folder in the payload from which new and changed files come back.
+    /// A directory in the payload from which the agent sends new and changed files.
     pub collect: Option<String>,
-    /// Whether to compare the kernel after each test with what it was before.
+    /// Whether to check for side effects after each test.
     pub check: bool,
+    /// Whether to report the output of tests while they run, as [`Event::Output`].
+    pub stream: bool,
     /// Time limit for a test.
     pub timeout: Duration,
-    /// Time limit for a guest to say hello.
+    /// Time limit for a guest's agent to report ready.
     pub boot_timeout: Duration,
-    /// How often a test that does not pass is run again, each time on a fresh machine.
+    /// How often a test that does not pass is retried, each time on a fresh machine.
     pub retries: usize,
     /// Machines at once.
     pub machines: usize,
     /// Where tests run.
     pub isolation: Isolation,
-    /// Where machines are kept from one run to the next; without it each boots.
+    /// The saved machines; without, each machine boots.
     pub saved: Option<&'a Store>,
-    /// Whether one test that does not pass is to be the end.
+    /// Whether the first test that does not pass ends the run.
     pub fail_fast: bool,
     /// Set when the user has interrupted the run.
     pub cancelled: Arc<AtomicBool>,
 }
 
-/// Runs the tests on every kernel; says whether a failure ended that early. Everything it finds out goes to
-/// `observer`, [`Event::KernelEnded`] last for each kernel.
+/// Runs the tests on every kernel, and reports to `observer`: for each kernel, [`Event::KernelEnded`] comes last. Returns
+/// whether a failure ended the run early.
 pub fn run(campaign: &Campaign<'_>, jobs: Vec<Job<'_>>, observer: &dyn Observer) -> bool {
     let run = Run {
         campaign,
@@ -89,15 +98,14 @@ pub fn run(campaign: &Campaign<'_>, jobs: Vec<Job<'_>>, observer: &dyn Observer)
         kernels: jobs.into_iter().map(|job| Kernel::new(job, campaign)).collect(),
         stop: Arc::default(),
     };
-    // A machine dies with the thread that started it: each has one that lives as long as it does.
+    // The kernel kills a machine when the thread that started it ends: each has a thread that outlives it.
     std::thread::scope(|scope| {
         for _ in 0..campaign.machines.max(1) {
             scope.spawn(|| {
                 while let Some((kernel, number)) = run.pick() {
-                    let work = || Runner::new(&run, kernel, number).run();
+                    let work = || Worker::new(&run, kernel, number).run();
                     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-                    let broken = |_| Err("a thread of the lab panicked".to_owned());
-                    kernel.leave(&run, caught.unwrap_or_else(broken).err());
+                    kernel.leave(&run, caught.unwrap_or(Err(Error::Panicked)).err());
                 }
             });
         }
@@ -105,59 +113,62 @@ pub fn run(campaign: &Campaign<'_>, jobs: Vec<Job<'_>>, observer: &dyn Observer)
     run.stop.load(Ordering::Relaxed)
 }
 
-/// Says whether a kernel reaches user space with this machine; used to find out whether KVM works.
+/// Boots a kernel to find out whether KVM works: whether the kernel reaches user space.
 pub fn probe(plan: Plan<'_>, limit: Duration, cancelled: Arc<AtomicBool>) -> Probe {
     let mut machine = match Machine::start(plan, None, cancelled.into()) {
         Ok(machine) => machine,
-        Err(error) => return Probe::Unknown(format!("failed to {error}")),
+        Err(error) => return Probe::Unknown(with_causes(&error)),
     };
-    match machine.hello(limit) {
+    match machine.wait_until_ready(limit) {
         Ok(_) => {
             machine.power_off();
             Probe::Works
         }
-        Err(Death::Panicked(_)) => Probe::Fails("a kernel started with it fails".into()),
-        Err(Death::Stopped { .. }) => Probe::Fails("QEMU gives up with it".into()),
-        Err(Death::Silent { .. }) => Probe::Fails("a kernel started with it hangs".into()),
-        Err(Death::Monitor(_)) => Probe::Fails("QEMU hangs with it".into()),
-        Err(other) => Probe::Unknown(other.to_string()),
+        Err(MachineError::Panicked(_)) => Probe::Fails("a kernel panics with it".into()),
+        Err(MachineError::Ended { .. }) => Probe::Fails("QEMU exits with it".into()),
+        Err(MachineError::Silent { .. }) => Probe::Fails("a kernel hangs with it".into()),
+        Err(MachineError::Monitor(_)) => Probe::Fails("QEMU hangs with it".into()),
+        Err(other) => Probe::Unknown(with_causes(&other)),
     }
 }
 
-/// A run under way.
+/// A run in progress.
 struct Run<'a> {
     campaign: &'a Campaign<'a>,
     observer: &'a dyn Observer,
     kernels: Vec<Kernel<'a>>,
-    /// Something did not pass, and that was to be the end.
+    /// A test did not pass, which ends the run.
     stop: Arc<AtomicBool>,
 }
 
-/// A kernel, its tests, and who works on them.
+/// A kernel, its machines, and its tests.
 struct Kernel<'a> {
     job: Job<'a>,
-    machines: Machines<'a>,
+    machines: Pool<'a>,
     work: Mutex<Work>,
-    /// What its guests may say in all.
-    ration: Ration,
+    /// The quota for what its guests send.
+    quota: Quota,
 }
 
-/// How far a kernel's tests are.
+/// The progress of a kernel's tests.
 struct Work {
+    /// The tests that no machine has taken.
     left: VecDeque<TestId>,
+    /// What the kernel can do, as its first machine reported before it ran any test: no test has a say in it.
+    features: Option<Features>,
     /// When the first machine began.
     begun: Option<Instant>,
     /// Machines so far.
     numbered: usize,
     /// Machines at work.
     active: usize,
-    /// Why the lab could not do its job.
-    error: Option<String>,
+    /// Why the lab could not run all tests.
+    error: Option<KernelError>,
 }
 
 impl<'a> Run<'a> {
-    /// What a machine that has nothing to do may begin with: a kernel that nobody has begun, or the one with most
-    /// left to do; and how many others began there before.
+    /// The next kernel for an idle thread: one without a machine, or the one with most tests left; and how many machines it
+    /// had before.
     fn pick(&self) -> Option<(&Kernel<'a>, usize)> {
         if self.is_over() {
             return None;
@@ -169,17 +180,17 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Whether nothing more is to be begun.
+    /// Whether the run is ending: no further test starts.
     fn is_over(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || self.campaign.cancelled.load(Ordering::Relaxed)
     }
 
-    /// What ends all waits.
-    fn halt(&self) -> Halt {
-        Halt::from(Arc::clone(&self.campaign.cancelled)).or(Arc::clone(&self.stop))
+    /// What cancels all waits.
+    fn cancellation(&self) -> Cancellation {
+        Cancellation::from(Arc::clone(&self.campaign.cancelled)).or(Arc::clone(&self.stop))
     }
 
-    /// Something did not pass.
+    /// Takes note that a test did not pass.
     fn note_failure(&self) {
         if self.campaign.fail_fast {
             self.stop.store(true, Ordering::Relaxed);
@@ -190,21 +201,21 @@ impl<'a> Run<'a> {
 impl<'a> Kernel<'a> {
     fn new(job: Job<'a>, campaign: &Campaign<'_>) -> Self {
         let left = campaign.tests.iter().cloned().collect();
-        let work = Work { left, begun: None, numbered: 0, active: 0, error: None };
+        let work = Work { left, features: None, begun: None, numbered: 0, active: 0, error: None };
         Self {
-            machines: Machines::new(job.spec.clone(), job.plan),
+            machines: Pool::new(job.spec.clone(), job.plan),
             job,
             work: Mutex::new(work),
-            ration: Ration::default(),
+            quota: Quota::default(),
         }
     }
 
     fn work(&self) -> MutexGuard<'_, Work> {
-        // Whatever a thread that panicked has left is still a list of tests.
+        // A thread that panicked leaves a valid list of tests.
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins, unless somebody has.
+    /// Begins with the kernel, unless another thread has.
     fn begin(&self, run: &Run<'_>) -> bool {
         let mut work = self.work();
         if work.begun.is_some() {
@@ -217,10 +228,10 @@ impl<'a> Kernel<'a> {
         true
     }
 
-    /// Comes to help, if that is worth it; the number of this machine.
+    /// Adds a machine, if that is worth its start; returns its number.
     fn join(&self) -> Option<usize> {
         let mut work = self.work();
-        // The running kernel cannot be had twice.
+        // There is one running kernel.
         let alone = matches!(self.job.plan, Plan::Host { .. });
         if alone || work.active == 0 || work.error.is_some() || work.left.len() < SHARE * work.active {
             return None;
@@ -231,7 +242,7 @@ impl<'a> Kernel<'a> {
         Some(number)
     }
 
-    /// The next tests for a machine: fewer at a time towards the end.
+    /// Takes the next tests for a machine, fewer at a time towards the end.
     fn take(&self, run: &Run<'_>) -> VecDeque<TestId> {
         let mut work = self.work();
         if run.is_over() || work.error.is_some() {
@@ -239,23 +250,53 @@ impl<'a> Kernel<'a> {
         }
         let size = (work.left.len() / (2 * run.campaign.machines)).clamp(1, BATCH);
         let size = if run.campaign.isolation == Isolation::Single { 1 } else { size };
-        // A request is for one binary.
+        // A request names one binary.
         let first = work.left.front().map(|test| test.binary.clone());
         let same = work.left.iter().take_while(|test| Some(&test.binary) == first.as_ref()).count();
         let size = size.min(same);
         work.left.drain(..size).collect()
     }
 
-    /// A machine has no more to do, or, with an error, could not do it. The last one to leave says so.
-    fn leave(&self, run: &Run<'_>, error: Option<String>) {
+    /// Takes the tests that cannot run on this kernel out of those that are left and out of a machine's `batch`, and
+    /// reports them. `found` are the features that the machine reported.
+    fn sift(&self, run: &Run<'_>, found: Features, batch: &mut VecDeque<TestId>) {
+        let needs = &run.campaign.needs;
+        let mut work = self.work();
+        let features = *work.features.get_or_insert(found);
+        let missing = |test: &TestId| needs.get(test)?.iter().find_map(|&need| features.lacks(need));
+        let mut unsupported = Vec::new();
+        for tests in [batch, &mut work.left] {
+            tests.retain(|test| match missing(test) {
+                None => true,
+                Some(reason) => {
+                    unsupported.push((test.clone(), reason));
+                    false
+                }
+            });
+        }
+        drop(work);
+        for (test, reason) in unsupported {
+            run.observer.notify(Event::TestEnded {
+                spec: self.job.spec.clone(),
+                test,
+                outcome: Outcome::Unsupported,
+                duration: Duration::ZERO,
+                message: Some(reason.to_owned()),
+                earlier: Vec::new(),
+            });
+        }
+    }
+
+    /// Ends a machine's work, early with an error. The last machine reports the end of the kernel.
+    fn leave(&self, run: &Run<'_>, error: Option<Error>) {
         let mut work = self.work();
         if error.is_some() {
             run.note_failure();
         }
-        work.error = work.error.take().or(error);
+        work.error = work.error.take().or(error.map(Into::into));
         work.active -= 1;
         if work.active == 0 {
-            // Nobody may come to help any more.
+            // No machine may join any more.
             work.left.clear();
             let (spec, error) = (self.job.spec.clone(), work.error.clone());
             let wall = work.begun.map(|begun| begun.elapsed()).unwrap_or_default();

@@ -1,43 +1,40 @@
-//! How much a kernel's guests may say in all: each message is bounded, and so must be their sum.
+//! A quota for what a kernel's guests send: each message is limited, and so must be their sum.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes for one kernel: some hundred tests whose output is as long as it may be.
+/// Bytes for one kernel: some hundred tests with the longest output allowed.
 const BYTES: usize = 64 << 20;
 
-/// Bytes of a message that are kept when the ration is used up.
+/// Bytes of a message that are kept once the quota is used up.
 const REST: usize = 1 << 10;
 
-/// What is kept beside a file's content.
+/// Memory that a file takes beside its content, in bytes.
 const FILE_OVERHEAD: usize = 256;
 
-/// What is left of it.
-pub(super) struct Ration {
+/// The rest of the quota, in bytes.
+pub(super) struct Quota {
     left: AtomicUsize,
 }
 
-impl Default for Ration {
+impl Default for Quota {
     fn default() -> Self {
         Self { left: AtomicUsize::new(BYTES) }
     }
 }
 
-impl Ration {
-    /// Whether a file of this size is still to be taken in.
+impl Quota {
+    /// Whether a file of this size is within the quota; uses it up.
     pub(super) fn allows(&self, bytes: usize) -> bool {
         self.take(bytes.saturating_add(FILE_OVERHEAD))
     }
 
-    /// The message, or its beginning.
+    /// The message, or its beginning once the quota is used up.
     pub(super) fn cut(&self, message: String) -> String {
         if message.len() <= REST || self.take(message.len()) {
             return message;
         }
         let kept = shortened(&message, REST);
-        format!(
-            "{kept}\n[left out: {} bytes, since this kernel's guests said too much]",
-            message.len() - kept.len()
-        )
+        format!("{kept}\n[{} bytes removed: this kernel's guests sent too much]", message.len() - kept.len())
     }
 
     fn take(&self, bytes: usize) -> bool {
@@ -56,19 +53,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_in_all_is_bounded() {
-        let ration = Ration::default();
+    fn the_sum_of_messages_is_limited() {
+        let quota = Quota::default();
         let long = "ä".repeat(512 << 10);
-        let sum: usize = (0..1000).map(|_| ration.cut(long.clone()).len()).sum();
+        let sum: usize = (0..1000).map(|_| quota.cut(long.clone()).len()).sum();
         assert!(sum <= BYTES + 1000 * (REST + 100), "{sum}");
-        assert!(!ration.allows(1 << 20));
-        // What is short is always heard.
-        assert_eq!(ration.cut("no".into()), "no");
+        assert!(!quota.allows(1 << 20));
+        // Short messages are always kept.
+        assert_eq!(quota.cut("no".into()), "no");
     }
 
     #[test]
-    fn files_without_content_count_as_well() {
-        let ration = Ration::default();
-        assert!((0..BYTES).any(|_| !ration.allows(0)));
+    fn empty_files_count_as_well() {
+        let quota = Quota::default();
+        assert!((0..BYTES).any(|_| !quota.allows(0)));
     }
 }

@@ -1,35 +1,35 @@
-//! What a test did to the kernel, on top of how it ended itself.
+//! The verdict on a test whose process has ended, given its side effects on the kernel.
 
 use hooklab_protocol::{MAX_KERNEL_WARNING_BYTES, MAX_LEAKS, SideEffects};
 
 use super::quota::shortened;
 use crate::event::Outcome;
 
-/// Longest name of a thing that was left behind, in bytes.
+/// Longest name of a leak, in bytes.
 const NAME_BYTES: usize = 512;
 
-/// The verdict on a test, given the one on its process alone: one that passed there, and left something behind or had
-/// the kernel complain, has not passed. The agent's word is bounded here: it may be no agent of ours.
-pub(super) fn weigh(
+/// Adds side effects to the verdict on the process alone: a test that leaks, or during which the kernel warns, does not
+/// pass. Limits what the agent reports: a hostile guest may have replaced it.
+pub(super) fn with_side_effects(
     (outcome, message): (Outcome, Option<String>),
     side_effects: &SideEffects,
 ) -> (Outcome, Option<String>) {
     let passed = outcome == Outcome::Passed;
     let mut parts: Vec<String> = message.into_iter().filter(|message| !message.is_empty()).collect();
-    let mut weighed = outcome;
+    let mut verdict = outcome;
     if !side_effects.leaks.is_empty() {
-        weighed = if passed { Outcome::Leaked } else { weighed };
-        let left = side_effects.leaks.iter().take(MAX_LEAKS).map(|name| shortened(name, NAME_BYTES));
-        parts.push(format!("it left behind:\n{}", left.collect::<Vec<_>>().join("\n")));
+        verdict = if passed { Outcome::Leaked } else { verdict };
+        let leaks = side_effects.leaks.iter().take(MAX_LEAKS).map(|name| shortened(name, NAME_BYTES));
+        parts.push(format!("it leaked:\n{}", leaks.collect::<Vec<_>>().join("\n")));
     }
     if !side_effects.kernel_warnings.is_empty() {
-        weighed = if passed { Outcome::Failed } else { weighed };
+        verdict = if passed { Outcome::Failed } else { verdict };
         parts.push(format!(
-            "the kernel complained:\n{}",
+            "kernel warnings:\n{}",
             shortened(&side_effects.kernel_warnings, MAX_KERNEL_WARNING_BYTES)
         ));
     }
-    (weighed, (!parts.is_empty()).then(|| parts.join("\n")))
+    (verdict, (!parts.is_empty()).then(|| parts.join("\n")))
 }
 
 #[cfg(test)]
@@ -44,38 +44,38 @@ mod tests {
     }
 
     #[test]
-    fn a_test_that_leaves_nothing_is_what_it_was() {
-        assert_eq!(weigh(PASSED, &SideEffects::default()), PASSED);
+    fn without_side_effects_the_verdict_stays() {
+        assert_eq!(with_side_effects(PASSED, &SideEffects::default()), PASSED);
         let failed = (Outcome::Failed, Some("no".to_owned()));
-        assert_eq!(weigh(failed.clone(), &SideEffects::default()), failed);
+        assert_eq!(with_side_effects(failed.clone(), &SideEffects::default()), failed);
     }
 
     #[test]
-    fn a_test_that_leaves_something_has_not_passed() {
-        let (outcome, message) = weigh(PASSED, &side_effects(&["a map", "a mount"], ""));
+    fn a_test_that_leaks_does_not_pass() {
+        let (outcome, message) = with_side_effects(PASSED, &side_effects(&["a map", "a mount"], ""));
         assert_eq!(outcome, Outcome::Leaked);
-        assert_eq!(message.unwrap(), "it left behind:\na map\na mount");
+        assert_eq!(message.unwrap(), "it leaked:\na map\na mount");
     }
 
     #[test]
-    fn a_complaint_of_the_kernels_fails_a_test_whatever_it_left() {
-        let (outcome, message) = weigh(PASSED, &side_effects(&["a map"], "WARNING: x"));
+    fn a_kernel_warning_fails_a_test_whether_it_leaks_or_not() {
+        let (outcome, message) = with_side_effects(PASSED, &side_effects(&["a map"], "WARNING: x"));
         assert_eq!(outcome, Outcome::Failed);
-        assert_eq!(message.unwrap(), "it left behind:\na map\nthe kernel complained:\nWARNING: x");
+        assert_eq!(message.unwrap(), "it leaked:\na map\nkernel warnings:\nWARNING: x");
     }
 
     #[test]
-    fn how_a_test_failed_itself_is_not_covered_up() {
-        let (outcome, message) =
-            weigh((Outcome::TimedOut, Some("slow".into())), &side_effects(&["a map"], ""));
+    fn side_effects_do_not_hide_why_a_test_failed() {
+        let timed_out = (Outcome::TimedOut, Some("slow".into()));
+        let (outcome, message) = with_side_effects(timed_out, &side_effects(&["a map"], ""));
         assert_eq!(outcome, Outcome::TimedOut);
-        assert_eq!(message.unwrap(), "slow\nit left behind:\na map");
+        assert_eq!(message.unwrap(), "slow\nit leaked:\na map");
     }
 
     #[test]
-    fn what_a_guest_says_is_bounded() {
+    fn what_a_guest_reports_is_limited() {
         let endless = "ü".repeat(1 << 20);
-        let (_, message) = weigh(PASSED, &side_effects(&[endless.as_str(); 1000], &endless));
+        let (_, message) = with_side_effects(PASSED, &side_effects(&[endless.as_str(); 1000], &endless));
         assert!(message.unwrap().len() < MAX_LEAKS * (NAME_BYTES + 1) + MAX_KERNEL_WARNING_BYTES + 100);
     }
 }

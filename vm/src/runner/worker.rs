@@ -1,57 +1,57 @@
-//! One machine's share of a kernel's tests. A guest that dies takes down the one test that was running; another is
-//! started and goes on with the rest.
+//! Runs one machine's share of a kernel's tests. If the machine ends, only the test that was running fails; another machine
+//! takes the rest.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hooklab_protocol::{self as protocol, MAX_OUTPUT, Report, SETTLE_MS};
+use hooklab_protocol::{self as protocol, MAX_OUTPUT, Report, SETTLE_MS, with_causes};
 
+use super::error::Error;
 use super::pool::Up;
-use super::side_effects::weigh;
-use super::verdict::judge;
-use super::{Isolation, Kernel, Run, quota};
+use super::side_effects::with_side_effects;
+use super::{Isolation, Kernel, Run, quota, verdict};
 use crate::TestId;
 use crate::event::{Attempt, Event, Outcome};
-use crate::machine::{Death, Machine, create_log};
+use crate::machine::{Machine, MachineError, ProtocolError, create_log};
 
-/// What the agent may take on top of a test's own time limit before the guest counts as hung.
+/// Time that the agent may take in addition to a test's time limit before the guest counts as hung.
 const AGENT_PATIENCE: Duration = Duration::from_millis(1500);
 
-/// How long the agent may take to clear away what a test left: it waits for some of it to go, and to switch off a tracer
-/// may take a kernel seconds.
+/// How long the agent may take to remove a test's leaks: it waits for the kernel to free some of them, and to switch off a
+/// tracer may take a kernel seconds.
 const SETTLE_PATIENCE: Duration = Duration::from_millis(SETTLE_MS + 10_000);
 
-/// Longest output of a test that is taken in, in bytes: the agent cuts it to [`MAX_OUTPUT`], and puts three bytes in the
-/// place of each that is no UTF-8.
+/// Longest output of a test that is accepted, in bytes: the agent cuts it to [`MAX_OUTPUT`], and replaces each byte that is
+/// not UTF-8 by three.
 const OUTPUT_BYTES: usize = 4 * MAX_OUTPUT;
 
-/// Reports that are taken after time is up: some may have waited here, while we could not run.
+/// Reports that are accepted after the time limit: some may have waited while this process could not run.
 const LATE_REPORTS: usize = 256;
 
-/// How often in a row a guest may die with no test running.
-const IDLE_DEATHS: usize = 2;
+/// How many machines in a row may end without having ended a test.
+const IDLE_ERRORS: usize = 2;
 
-/// Takes tests from a kernel until there are no more.
-pub(super) struct Runner<'a> {
+/// Runs tests of a kernel until none is left.
+pub(super) struct Worker<'a> {
     run: &'a Run<'a>,
     kernel: &'a Kernel<'a>,
     log: PathBuf,
-    /// What it has taken and not yet done.
+    /// The tests that it has taken and that have not ended.
     batch: VecDeque<TestId>,
-    /// Tests that have ended here, each time that they were run.
+    /// How many tests have ended, counting each attempt.
     ended: usize,
-    /// How it went before with the first test of the batch.
+    /// Earlier attempts at the first test of the batch.
     earlier: Vec<Attempt>,
 }
 
-impl<'a> Runner<'a> {
+impl<'a> Worker<'a> {
     /// The machine with this number, of those that share the kernel.
     pub(super) fn new(run: &'a Run<'a>, kernel: &'a Kernel<'a>, number: usize) -> Self {
         let log = &kernel.job.log;
         let log = if number == 0 { log.clone() } else { log.with_extension(format!("@{number}.log")) };
-        // What is there is of another run; if it cannot be removed, creating it will say why.
+        // The log of an earlier run; if it cannot be removed, neither can it be created.
         let _ = std::fs::remove_file(&log);
         if let Err(error) = create_log(&log) {
             let text =
@@ -61,38 +61,38 @@ impl<'a> Runner<'a> {
         Self { run, kernel, log, batch: VecDeque::new(), ended: 0, earlier: Vec::new() }
     }
 
-    /// Runs tests until none is left; an error is one of the lab, not of a test.
-    pub(super) fn run(&mut self) -> Result<(), String> {
-        let mut idle_deaths = 0;
+    /// Runs tests until none is left. An error is the lab's, not a test's.
+    pub(super) fn run(&mut self) -> Result<(), Error> {
+        let mut idle_errors = 0;
         while self.take() {
             let before = self.ended;
-            let death = match self.kernel.machines.loaded(self.run, &self.log) {
+            let error = match self.kernel.machines.loaded(self.run, &self.log) {
                 Ok(up) => match self.run_on(up) {
                     Ok(()) => continue,
-                    Err(death) => death,
+                    Err(error) => error,
                 },
-                Err(error) => error.avoidable().map_err(|error| error.to_string())?,
+                Err(error) => error.retryable()?,
             };
-            if death == Death::Cancelled {
-                return self.halted();
+            if matches!(error, MachineError::Cancelled) {
+                return self.cancelled();
             }
-            idle_deaths = if self.ended > before { 0 } else { idle_deaths + 1 };
-            if idle_deaths == IDLE_DEATHS {
-                return Err(death.to_string());
+            idle_errors = if self.ended > before { 0 } else { idle_errors + 1 };
+            if idle_errors == IDLE_ERRORS {
+                return Err(error.into());
             }
         }
         Ok(())
     }
 
-    /// The end of the run is no error of the lab's, unless the user made it.
-    fn halted(&self) -> Result<(), String> {
+    /// A run that ends early is no error, unless the user interrupted it.
+    fn cancelled(&self) -> Result<(), Error> {
         match self.run.campaign.cancelled.load(Ordering::Relaxed) {
-            true => Err(Death::Cancelled.to_string()),
+            true => Err(MachineError::Cancelled.into()),
             false => Ok(()),
         }
     }
 
-    /// Sees to it that there is something to do.
+    /// Takes tests unless there are some; returns whether there are.
     fn take(&mut self) -> bool {
         if self.run.is_over() {
             self.batch.clear();
@@ -102,19 +102,22 @@ impl<'a> Runner<'a> {
         !self.batch.is_empty()
     }
 
-    /// Runs on this machine what it may run.
-    fn run_on(&mut self, up: Up) -> Result<(), Death> {
+    /// Runs tests on this machine as long as it may be used.
+    fn run_on(&mut self, up: Up) -> Result<(), MachineError> {
         let Up { mut machine, release, features, start, boot } = up;
         let spec = self.kernel.job.spec.clone();
         self.run.observer.notify(Event::KernelUp { spec, release, features, start, boot });
-        loop {
+        self.kernel.sift(self.run, features, &mut self.batch);
+        // Of those that it took, none may be left to run.
+        while self.take() {
             machine.run(self.request())?;
             let fit = self.follow(&mut machine)?;
-            // The machine is killed: nothing that it could still do matters.
-            if !fit || self.run.campaign.isolation == Isolation::Single || !self.take() {
-                return Ok(());
+            // The machine is killed, whatever it still does.
+            if !fit || self.run.campaign.isolation == Isolation::Single {
+                break;
             }
         }
+        Ok(())
     }
 
     fn request(&self) -> protocol::Run {
@@ -126,24 +129,24 @@ impl<'a> Runner<'a> {
             env: campaign.env.clone(),
             collect: campaign.collect.clone(),
             check: campaign.check,
+            stream: campaign.stream,
         }
     }
 
-    /// Takes note of what the agent says until it has done what it was asked to, or nothing more is to be done. Says
-    /// whether the machine is fit for more tests.
-    fn follow(&mut self, machine: &mut Machine) -> Result<bool, Death> {
+    /// Handles the agent's reports on a batch. Returns whether the machine can be used for further tests.
+    fn follow(&mut self, machine: &mut Machine) -> Result<bool, MachineError> {
         let timeout = self.run.campaign.timeout;
         let mut running: Option<(TestId, Instant)> = None;
         let (mut settling, mut late) = (false, 0);
-        // To begin with a test, and to say that all are done, takes the agent less than a test may.
+        // The agent starts a test, and reports that all are done, in less time than a test may take.
         let patience = timeout + AGENT_PATIENCE;
         let mut deadline = Instant::now() + patience;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            // A guest that talks without end is not given more time for it.
+            // Endless reports do not extend the time limit.
             late += usize::from(left.is_zero());
             if late > LATE_REPORTS {
-                return Err(self.blame(running.as_ref(), Death::Nonsense("it talks without end".into())));
+                return Err(self.blame(running.as_ref(), ProtocolError::Endless.into()));
             }
             let spec = || self.kernel.job.spec.clone();
             match machine.next(left.max(Duration::from_millis(1))) {
@@ -166,50 +169,72 @@ impl<'a> Runner<'a> {
                     let took = running.take().map(|(_, begin)| begin.elapsed()).unwrap_or_default();
                     deadline = Instant::now() + patience;
                     let output = quota::shortened(&output, OUTPUT_BYTES);
-                    let (outcome, message) = weigh(judge(exit, output, &test, timeout), &side_effects);
+                    let verdict = verdict::of_process(exit, output, &test, timeout);
+                    let (outcome, message) = with_side_effects(verdict, &side_effects);
                     self.end(outcome, Duration::from_micros(micros).min(took), message);
                     if side_effects.dirty || !self.earlier.is_empty() || self.run.is_over() {
                         return Ok(false);
                     }
                 }
-                Ok(Report::File { path, content })
+                Ok(report @ (Report::File { .. } | Report::Output { .. }))
                     if let Some((test, _)) = &running
-                        && self.run.campaign.collect.is_some() =>
+                        && self.wants(&report) =>
                 {
-                    if self.kernel.ration.allows(path.len() + content.len()) {
-                        let test = test.clone();
-                        self.run.observer.notify(Event::File { spec: spec(), test, path, content });
-                    }
+                    self.pass_on(test.clone(), report);
                 }
                 Ok(Report::Done) if running.is_none() && self.batch.is_empty() => return Ok(true),
                 Ok(other) => {
-                    let death = Death::nonsense(&format!("out of turn it said {other:?}"));
-                    return Err(self.blame(running.as_ref(), death));
+                    let error = ProtocolError::unexpected(&other, "a report that is due");
+                    return Err(self.blame(running.as_ref(), error.into()));
                 }
-                Err(death) => return Err(self.blame(running.as_ref(), death)),
+                Err(error) => return Err(self.blame(running.as_ref(), error)),
             }
         }
     }
 
-    /// The machine died: the test that was running, if any, is what it died of.
-    fn blame(&mut self, running: Option<&(TestId, Instant)>, death: Death) -> Death {
-        if let Some((_, begin)) = running
-            && death != Death::Cancelled
-        {
-            let outcome = match death {
-                Death::Silent { .. } => Outcome::TimedOut,
-                _ => Outcome::Crashed,
-            };
-            self.end(outcome, begin.elapsed(), Some(death.to_string()));
+    /// Whether the campaign asks for such reports of a running test.
+    fn wants(&self, report: &Report) -> bool {
+        match report {
+            Report::File { .. } => self.run.campaign.collect.is_some(),
+            Report::Output { .. } => self.run.campaign.stream,
+            _ => false,
         }
-        death
     }
 
-    /// Takes note of how it went with the first test of the batch. It stays there if it is to be run again.
+    /// Passes on what a test produced, within the quota.
+    fn pass_on(&self, test: TestId, report: Report) {
+        let spec = self.kernel.job.spec.clone();
+        let (bytes, event) = match report {
+            Report::File { path, content } => {
+                (path.len() + content.len(), Event::File { spec, test, path, content })
+            }
+            Report::Output { text } => (text.len(), Event::Output { spec, test, text }),
+            _ => return,
+        };
+        if self.kernel.quota.allows(bytes) {
+            self.run.observer.notify(event);
+        }
+    }
+
+    /// Ends the test that was running, if any: the machine's error is its fault.
+    fn blame(&mut self, running: Option<&(TestId, Instant)>, error: MachineError) -> MachineError {
+        if let Some((_, begin)) = running
+            && !matches!(error, MachineError::Cancelled)
+        {
+            let outcome = match error {
+                MachineError::Silent { .. } => Outcome::TimedOut,
+                _ => Outcome::Crashed,
+            };
+            self.end(outcome, begin.elapsed(), Some(with_causes(&error)));
+        }
+        error
+    }
+
+    /// Ends an attempt at the first test of the batch, which stays there if it is to be retried.
     fn end(&mut self, outcome: Outcome, duration: Duration, message: Option<String>) {
         self.ended += 1;
         let spec = self.kernel.job.spec.clone();
-        let message = message.map(|message| self.kernel.ration.cut(message));
+        let message = message.map(|message| self.kernel.quota.cut(message));
         let Some(test) = self.batch.front().cloned() else { return };
         if outcome != Outcome::Passed && self.earlier.len() < self.run.campaign.retries {
             let attempt = Attempt { outcome, seconds: duration.as_secs_f64(), message };

@@ -1,4 +1,4 @@
-//! A guest's memory in a file: most of it is zeros, which take no room and no time.
+//! A guest's memory in a file: most of it is zeros, which take neither space nor time.
 
 use std::fs::File;
 use std::io;
@@ -19,7 +19,7 @@ const CHUNK: usize = 64 << 10;
 
 static ZEROS: [u8; CHUNK] = [0; CHUNK];
 
-/// An unnamed file that lives in memory, as long as someone has it open.
+/// Creates an unnamed file in memory, which exists as long as it is open.
 pub(crate) fn unnamed() -> io::Result<File> {
     Ok(memfd_create(c"hooklab", MFdFlags::MFD_CLOEXEC)?.into())
 }
@@ -37,8 +37,7 @@ pub(super) fn copy(from: &File, to: &File) -> io::Result<String> {
     })
 }
 
-/// Tells damaged contents from whole ones; no defence against somebody who means harm, who could as well change the
-/// programs that are run.
+/// Detects damage, not manipulation: whoever can change the file can change our programs as well.
 pub(super) fn digest(file: &File) -> io::Result<String> {
     each_chunk(file, |_, _| Ok(()))
 }

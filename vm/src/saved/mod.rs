@@ -1,8 +1,8 @@
-//! Saved machines: what a machine was when its agent said hello, so that it need not boot again.
+//! Saved machines: their state when the agent reported ready, from which they are restored instead of booting.
 //!
-//! The guest's memory is a file of its own, which QEMU maps: a resumed machine reads of it what it touches, and its
-//! writes stay its own. So the file is kept as it is, with holes for zeros: to unpack a compressed one would cost more
-//! than all else that a resume does.
+//! The guest's memory is a file of its own, which QEMU maps privately: a restored machine reads only the pages that it
+//! touches, and its writes stay in its process. So the file is stored uncompressed, with holes for zeros: to decompress it
+//! would take longer than the rest of a restore.
 
 pub(crate) mod memory;
 mod store;
@@ -11,9 +11,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-pub use store::Store;
+pub use store::{Error, Store};
 
-/// A machine that sleeps.
+/// A saved machine.
 #[derive(Debug)]
 pub struct Saved {
     /// The guest's memory.
@@ -23,8 +23,8 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// The state, to be read by one machine: a descriptor that is only duplicated would share its position.
-    pub(crate) fn state_from_its_beginning(&self) -> io::Result<File> {
+    /// Opens the state for one machine: a duplicated descriptor would share its position.
+    pub(crate) fn open_state(&self) -> io::Result<File> {
         File::open(format!("/proc/self/fd/{}", self.state.as_raw_fd()))
     }
 }

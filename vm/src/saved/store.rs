@@ -1,4 +1,4 @@
-//! Saved machines on disk: a directory for each, with a limit on the room they take.
+//! Saved machines on disk: a directory for each, with a limit on the space that they take.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,14 +9,34 @@ use serde::{Deserialize, Serialize};
 
 use super::{Saved, memory};
 use crate::cache::{self, Record as _};
-use crate::host::{boot_id, digest, write_whole};
+use crate::host::{FileError, boot_id, digest, write_whole};
 
-/// The form of what is kept; another one is not looked at.
-const SCHEMA: u32 = 2;
+/// The format of saved machines; those of another one are not found.
+const SCHEMA: u32 = 3;
 
 const MEMORY: &str = "memory";
 const STATE: &str = "state";
 const CHECKED: &str = "checked.json";
+
+/// Why a machine cannot be stored or found.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system refused.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Its record is damaged.
+    #[error("failed to parse {}", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Its files have changed.
+    #[error("the files in {} are damaged: their digests are wrong", .0.display())]
+    Damaged(PathBuf),
+}
 
 /// Saved machines.
 #[derive(Debug)]
@@ -25,7 +45,7 @@ pub struct Store {
     budget: u64,
 }
 
-/// The digests of what was written. Its time of change is that of the last use.
+/// The digests of a machine's files. The record's time of modification is that of the last use.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     memory: String,
@@ -46,12 +66,12 @@ impl Record {
     }
 }
 
-/// Files whose digests were right: as long as they are these, and the host is up, they need not be read again, which
-/// takes half as long as a resume.
+/// Files whose digests were right: as long as they do not change, and the host does not boot, they need not be read again,
+/// which takes half as long as a restore.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Checked {
     boot: String,
-    /// Number, size and time of the last change of each (stat(2): any write changes the last).
+    /// Inode number, size and time of the last change of each (stat(2): any write changes the latter).
     files: [(u64, u64, i64, i64); 2],
 }
 
@@ -70,26 +90,29 @@ impl Checked {
 }
 
 impl Store {
-    /// Saved machines below `cache`, on at most `budget` bytes of disk; nothing is made before one is kept.
+    /// Saved machines below `cache`, on at most `budget` bytes of disk. Creates nothing before one is stored.
     pub fn new(cache: &Path, budget: u64) -> Self {
         Self { machines: cache::Store::new(cache.join("machines")), budget }
     }
 
-    /// The name of a machine that is made of `parts`, which are all that it depends on.
+    /// The key of a machine: `parts` are all that it depends on.
     pub(crate) fn key(parts: &[&[u8]]) -> String {
         let with_length = |part: &&[u8]| [&(part.len() as u64).to_le_bytes(), *part].concat();
         let parts = std::iter::once(SCHEMA.to_le_bytes().to_vec()).chain(parts.iter().map(with_length));
         digest::hex(&digest::sha256(parts)[..12])
     }
 
-    /// The lock file of all machines that are the same but for their initramfs: only one process makes such a one.
+    /// The lock file of all machines that differ in their initramfs only: one process at a time boots such a one.
     pub(crate) fn lock_path(&self, identity: &str) -> io::Result<PathBuf> {
         fs::create_dir_all(self.machines.root())?;
         Ok(self.machines.lock_path(&Self::key(&[identity.as_bytes()])))
     }
 
-    /// The machine with that name; one that is damaged is removed, and what was wrong with it returned.
-    pub(crate) fn find(&self, key: &str) -> Result<Option<Saved>, String> {
+    /// Opens the machine with that key. Removes it if it is damaged.
+    ///
+    /// # Errors
+    /// If it is damaged.
+    pub(crate) fn find(&self, key: &str) -> Result<Option<Saved>, Error> {
         let directory = self.machines.root().join(key);
         match read(&directory) {
             Ok(saved) => {
@@ -97,19 +120,23 @@ impl Store {
                 Ok(Some(saved))
             }
             Err(_) if !directory.exists() => Ok(None),
-            Err(why) => {
+            Err(error) => {
                 self.discard(key);
-                Err(why)
+                Err(error)
             }
         }
     }
 
-    /// Keeps a machine, and removes those that were not used for longest if there is no more room for all. What was
-    /// removed while it is in use stays with those who use it. The caller holds the lock.
-    pub(crate) fn keep(&self, key: &str, saved: &Saved) -> io::Result<()> {
-        // Whatever a crash of the host makes of it, its digest will tell.
-        self.machines.replace(key, |directory| write(directory, saved))?;
-        self.machines.trim(self.budget, key, room)
+    /// Stores a machine, and removes the least recently used ones beyond the limit. Processes that use a removed machine keep
+    /// it open. The caller holds the lock.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn keep(&self, key: &str, saved: &Saved) -> Result<(), Error> {
+        // If the host crashes, the digests tell whether the files are complete.
+        let stored = self.machines.replace(key, |directory| write(directory, saved));
+        let trimmed = stored.and_then(|()| self.machines.trim(self.budget, key, disk_space));
+        Ok(trimmed.map_err(FileError::of("write", &self.machines.root().join(key)))?)
     }
 
     /// Removes a machine.
@@ -126,28 +153,29 @@ fn write(directory: &Path, saved: &Saved) -> io::Result<Record> {
     })
 }
 
-/// Opens a machine and makes sure that it is what was written.
-fn read(directory: &Path) -> Result<Saved, String> {
-    let read = || -> io::Result<(Saved, Record)> {
-        let record = fs::read(directory.join(Record::FILE))?;
+/// Opens a machine and checks that its files have not changed.
+fn read(directory: &Path) -> Result<Saved, Error> {
+    let path = directory.join(Record::FILE);
+    let record = fs::read(&path).map_err(FileError::of("read", &path))?;
+    let record: Record = serde_json::from_slice(&record).map_err(|source| Error::Record { path, source })?;
+    let files = || -> io::Result<(Saved, Checked)> {
         let memory = open_memory(&directory.join(MEMORY))?;
         let saved = Saved { memory, state: File::open(directory.join(STATE))? };
-        Ok((saved, serde_json::from_slice(&record)?))
+        let now = Checked::of(&saved)?;
+        Ok((saved, now))
     };
-    let (saved, record) = read().map_err(|error| error.to_string())?;
-    let now = Checked::of(&saved).map_err(|error| error.to_string())?;
+    let (saved, now) = files().map_err(FileError::of("read", directory))?;
     if Checked::read(directory).as_ref() != Some(&now) {
-        let found = Record::of(&saved).map_err(|error| error.to_string())?;
-        if found != record {
-            return Err("it is not what was written".into());
+        if Record::of(&saved).map_err(FileError::of("read", directory))? != record {
+            return Err(Error::Damaged(directory.to_owned()));
         }
-        // Where this cannot be kept, the next run checks again.
+        // If this cannot be written, the next run checks again.
         let _ = serde_json::to_vec(&now).map(|json| write_whole(&directory.join(CHECKED), &json));
     }
     Ok(saved)
 }
 
-/// Opens memory for writing, as QEMU does, even where it does not write; where that may not be, a copy of it.
+/// Opens memory for writing, since QEMU does so even for a private mapping; if that is forbidden, a copy of it.
 fn open_memory(path: &Path) -> io::Result<File> {
     use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
     match File::options().read(true).write(true).open(path) {
@@ -161,7 +189,7 @@ fn open_memory(path: &Path) -> io::Result<File> {
 }
 
 /// Bytes on disk.
-fn room(directory: &Path) -> u64 {
+fn disk_space(directory: &Path) -> u64 {
     let files = [MEMORY, STATE].map(|name| fs::metadata(directory.join(name)));
     files.into_iter().flatten().map(|metadata| metadata.blocks() * 512).sum()
 }
@@ -193,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_is_found_under_its_name_alone() {
+    fn a_machine_is_found_by_its_key_only() {
         let (_cache, store) = store(1 << 30);
         assert!(!is_found(&store, "a"));
         store.keep("a", &saved(b"one")).unwrap();
@@ -208,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_one_is_removed() {
+    fn a_damaged_machine_is_removed() {
         let (_cache, store) = store(1 << 30);
         let flip = |path: &Path| {
             let file = File::options().read(true).write(true).open(path).unwrap();
@@ -229,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_found_is_checked_again_once_it_has_changed() {
+    fn a_machine_is_checked_again_once_it_has_changed() {
         let (_cache, store) = store(1 << 30);
         store.keep("a", &saved(b"one")).unwrap();
         assert!(is_found(&store, "a"));
@@ -246,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_checked_before_the_host_booted_does_not_count() {
+    fn a_check_from_before_the_hosts_last_boot_is_ignored() {
         let (_cache, store) = store(1 << 30);
         store.keep("a", &saved(b"one")).unwrap();
         let directory = store.machines.root().join("a");
@@ -263,8 +291,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_used_for_longest_goes_first() {
-        let (_cache, store) = store(2 * room_of_one());
+    fn the_least_recently_used_machine_is_removed_first() {
+        let (_cache, store) = store(2 * size_of_one());
         for (key, age) in [("old", 50), ("used", 90), ("new", 10)] {
             if key == "new" {
                 assert!(is_found(&store, "used"));
@@ -280,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_stays_even_if_it_is_too_large_and_what_a_killed_run_left_goes() {
+    fn the_newest_stays_even_if_it_is_too_large_and_leftovers_are_removed() {
         let (_cache, store) = store(1);
         let left = [store.machines.root().join(".work-a"), store.machines.root().join(".work-b")];
         left.iter().for_each(|directory| fs::create_dir_all(directory).unwrap());
@@ -292,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_run_is_making_stays_whatever_the_clock_says() {
+    fn a_machine_in_the_making_stays_whatever_the_clock_says() {
         let (_cache, store) = store(1);
         fs::create_dir_all(store.machines.root()).unwrap();
         let making = store.machines.root().join(".work-b");
@@ -305,9 +333,9 @@ mod tests {
         assert!(!making.exists());
     }
 
-    fn room_of_one() -> u64 {
+    fn size_of_one() -> u64 {
         let (_cache, store) = store(u64::MAX);
         store.keep("a", &saved(&[1; 9000])).unwrap();
-        room(&store.machines.root().join("a"))
+        disk_space(&store.machines.root().join("a"))
     }
 }

@@ -49,10 +49,10 @@ fn flags(checkout: &Checkout, rust: &RustForBpf) -> Result<String> {
     let home =
         std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(dirs::home_dir()?.join(".cargo")));
     let home = home.context("failed to find cargo's directory: set HOME or CARGO_HOME")?;
-    let directorys =
+    let directories =
         [(rust.library(), "library"), (home.join("registry/src"), "registry"), (checkout.root.clone(), ".")];
     let flags =
-        directorys.map(|(directory, name)| format!("--remap-path-prefix={}={name}", directory.display()));
+        directories.map(|(directory, name)| format!("--remap-path-prefix={}={name}", directory.display()));
     Ok(format!("target.{TARGET}.rustflags={flags:?}"))
 }
 

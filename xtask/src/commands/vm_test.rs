@@ -87,7 +87,8 @@ impl VmTest {
             return Ok(Exit::Success);
         }
         let agent = artifacts.guest.agent.clone();
-        let guests = Guests::ready(lab, &kernels, &specs, self.run.accel, &agent, observer)?;
+        let guests = Guests::ready(lab, &kernels, &specs, self.run.accel, &agent, observer)?
+            .with_append(self.run.appended().as_deref());
         // Both are large: where no test needs them, no guest gets them.
         if !tests.need(&[LoaderKind::Eunomia.name(), LoaderKind::Ecli.name()]) {
             artifacts.leave_out(EUNOMIA);
@@ -96,6 +97,7 @@ impl VmTest {
         let work = Work {
             payload: build::pack(checkout, &artifacts, ecli.as_ref())?,
             tests: tests.tests.iter().map(|test| (selection::id(test), test.ignored)).collect(),
+            needs: tests.needs(),
             naming: self.naming(),
             env: self.environment(),
             // Of other people's tests nothing is to come into our checkout.
@@ -209,8 +211,8 @@ impl VmTest {
 
 fn list(specs: &[Spec], tests: &Selection) {
     for spec in specs {
-        for (title, ignored) in tests.titles() {
-            out!("{spec} {title}{}", if ignored { " (ignored)" } else { "" });
+        for title in tests.titles() {
+            out!("{spec} {title}");
         }
     }
 }

@@ -9,7 +9,7 @@ use hooklab::lab::Lab;
 use hooklab::options::{KernelOptions, SetupOptions};
 use hooklab::setup::{find_program, hold, run};
 use hooklab_vm::event::{Event, Observer};
-use hooklab_vm::kernel::Package;
+use hooklab_vm::kernel::{self, Package};
 use xshell::{Shell, cmd};
 
 use super::Toolchain;
@@ -106,7 +106,8 @@ fn from_debian(lab: &Lab, toolchain: &Toolchain, observer: &dyn Observer) -> Res
         (path.starts_with("library/") && !path.starts_with("library/vendor/")).then(|| path.into())
     };
     let opened = kernels::open(lab, &KernelOptions::default())?;
-    opened.unpack(&package, &new, wanted, observer).map_err(kernels::failed_to)?;
+    let unpacked = opened.repository().unpack(&package, &new, wanted, observer);
+    unpacked.map_err(kernel::Error::from).map_err(kernels::failed_to)?;
     let _ = fs::remove_dir_all(&place);
     fs::rename(new.join("library"), &place).with_context(|| format!("failed to make {}", place.display()))?;
     let _ = fs::remove_dir(new);

@@ -1,5 +1,7 @@
-//! The smallest eBPF programs that tell whether the kernel takes them. Numbers and structures are from
-//! `include/uapi/linux/bpf.h`; of a structure that newer kernels have made longer they take the beginning.
+//! Probes with minimal eBPF programs.
+//!
+//! Numbers and structures are from `include/uapi/linux/bpf.h`. Structures that newer kernels have extended are declared as
+//! far as they are used.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -7,20 +9,20 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::libc;
 
-/// Commands.
+/// Commands of bpf(2).
 const PROG_LOAD: libc::c_long = 5;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 
-/// Types of programs and of attachments.
+/// Program and attach types.
 const SOCKET_FILTER: u32 = 1;
 const TRACING: u32 = 26;
 const TRACE_FENTRY: u32 = 24;
 
-/// `r0 = 0; exit`: an instruction is its code, two registers, an offset of 16 and a value of 32 bits.
+/// `r0 = 0; exit`. An instruction consists of an opcode, two registers, a 16-bit offset and a 32-bit immediate.
 const RETURN_ZERO: [u64; 2] = [0xb7, 0x95];
 
-/// For [`PROG_LOAD`].
+/// Attributes of [`PROG_LOAD`].
 #[repr(C)]
 #[derive(Default)]
 struct Program {
@@ -39,7 +41,7 @@ struct Program {
     attach_btf_id: u32,
 }
 
-/// For [`RAW_TRACEPOINT_OPEN`]; without a name it attaches where the program itself says.
+/// Attributes of [`RAW_TRACEPOINT_OPEN`]; without a name, the program attaches to its `attach_btf_id`.
 #[repr(C)]
 struct Attach {
     name: u64,
@@ -47,7 +49,7 @@ struct Attach {
     padding: u32,
 }
 
-/// For [`OBJ_GET_INFO_BY_FD`].
+/// Attributes of [`OBJ_GET_INFO_BY_FD`].
 #[repr(C)]
 struct Describe {
     bpf_fd: u32,
@@ -66,7 +68,7 @@ struct Description {
     xlated_prog_len: u32,
 }
 
-/// How long a loaded program is in the machine's own instructions; 0 if it is interpreted.
+/// Length of a program after JIT compilation, in bytes; 0 if the kernel interprets programs.
 pub(super) fn jited_bytes() -> io::Result<u32> {
     let program = load(SOCKET_FILTER, 0, 0)?;
     let mut description = Description::default();
@@ -79,7 +81,7 @@ pub(super) fn jited_bytes() -> io::Result<u32> {
     Ok(description.jited_prog_len)
 }
 
-/// Attaches to the entry of a function of the kernel, and detaches at once.
+/// Attaches a program to the entry of a kernel function, and detaches it at once.
 pub(super) fn attach_fentry(function: u32) -> io::Result<()> {
     let program = load(TRACING, TRACE_FENTRY, function)?;
     let mut request = Attach { name: 0, prog_fd: program.as_raw_fd().cast_unsigned(), padding: 0 };
@@ -101,13 +103,13 @@ fn load(prog_type: u32, expected_attach_type: u32, attach_btf_id: u32) -> io::Re
 
 fn file(fd: libc::c_long) -> io::Result<OwnedFd> {
     let fd = i32::try_from(fd).map_err(|_| io::ErrorKind::InvalidData)?;
-    // SAFETY: the kernel has just given us this file, and nobody else knows of it.
+    // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn call<T>(command: libc::c_long, request: &mut T) -> io::Result<libc::c_long> {
-    // SAFETY: the kernel reads and writes no more than the given size of the structure, and what its pointers point to
-    // lives across the call and is as long as the structure says.
+    // SAFETY: the kernel reads and writes at most the given size of the structure; the buffers that it points to outlive the
+    // call and have the lengths that the structure states.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *request, size_of::<T>()) };
     Ok(Errno::result(result)?)
 }

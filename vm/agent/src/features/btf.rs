@@ -1,6 +1,7 @@
-//! Finds a function in the kernel's own type information (kernel documentation, `bpf/btf`).
+//! Finds a function in the kernel's BTF, its type information (kernel documentation, `bpf/btf`).
 //!
-//! Read in passing, piece by piece: a machine that is saved afterwards keeps every page that was ever written to.
+//! Reads it in chunks, and keeps none of them: the state of a machine that is saved afterwards contains every page that was
+//! ever written to.
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
@@ -9,10 +10,10 @@ const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 const MAGIC: u16 = 0xeb9f;
 /// `BTF_KIND_FUNC`.
 const FUNCTION: u32 = 12;
-/// Bytes read at a time.
-const PIECE: usize = 64 << 10;
+/// Bytes to read at a time.
+const CHUNK: usize = 64 << 10;
 
-/// Where types and strings are; `struct btf_header`.
+/// Offsets of the sections of types and strings, from `struct btf_header`.
 struct Header {
     types: u64,
     types_end: u64,
@@ -20,13 +21,13 @@ struct Header {
     strings_end: u64,
 }
 
-/// The id of a function, as `attach_btf_id` wants it; `None` if there is type information without it.
+/// The BTF id of a function, for `attach_btf_id`; `None` if the BTF does not contain it.
 pub(super) fn function_id(name: &str) -> io::Result<Option<u32>> {
     find(File::open(VMLINUX)?, name)
 }
 
 fn find(file: impl Read + Seek, name: &str) -> io::Result<Option<u32>> {
-    let mut file = BufReader::with_capacity(PIECE, file);
+    let mut file = BufReader::with_capacity(CHUNK, file);
     let header = header(&mut file)?;
     file.seek(SeekFrom::Start(header.strings))?;
     let strings = (&mut file).take(header.strings_end - header.strings);
@@ -47,7 +48,7 @@ fn header(file: &mut impl Read) -> io::Result<Header> {
     Ok(Header { types, types_end: types + types_length, strings, strings_end: strings + strings_length })
 }
 
-/// The place of a string among strings that end in a zero byte.
+/// The offset of a string in a sequence of zero-terminated strings.
 fn offset_of(strings: impl Read, wanted: &str) -> io::Result<Option<u32>> {
     let mut strings = BufReader::new(strings);
     let (mut offset, mut string) = (0_u32, Vec::new());
@@ -64,7 +65,7 @@ fn offset_of(strings: impl Read, wanted: &str) -> io::Result<Option<u32>> {
     }
 }
 
-/// The id of the function with this name; ids count the types from 1.
+/// The id of the function with this name; the first type has id 1.
 fn function_named(types: &mut impl Read, wanted: u32) -> io::Result<Option<u32>> {
     for id in 1.. {
         let [name, info, _] = match words(types) {
@@ -75,7 +76,7 @@ fn function_named(types: &mut impl Read, wanted: u32) -> io::Result<Option<u32>>
         if kind == FUNCTION && name == wanted {
             return Ok(Some(id));
         }
-        // What follows a type of each kind: `include/uapi/linux/btf.h`.
+        // Number of bytes after a type of each kind: `include/uapi/linux/btf.h`.
         let rest = match kind {
             1 | 14 | 17 => 4,
             3 => 12,
@@ -89,7 +90,7 @@ fn function_named(types: &mut impl Read, wanted: u32) -> io::Result<Option<u32>>
     Ok(None)
 }
 
-/// The next words of the file, which has the machine's byte order.
+/// The next words of the file, which are in native byte order.
 fn words<const COUNT: usize>(file: &mut impl Read) -> io::Result<[u32; COUNT]> {
     let mut words = [0; COUNT];
     for word in &mut words {
@@ -104,7 +105,7 @@ fn words<const COUNT: usize>(file: &mut impl Read) -> io::Result<[u32; COUNT]> {
 mod tests {
     use super::*;
 
-    /// Type information with an integer, a structure of two members, and two functions.
+    /// BTF with an integer, a structure of two members, and two functions.
     fn sample() -> Vec<u8> {
         let strings = b"\0int\0pair\0first\0second\0";
         let types: [&[u32]; 4] = [
@@ -122,14 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn a_function_is_found_behind_types_of_other_sizes() {
+    fn a_function_is_found_after_types_of_different_sizes() {
         let find = |name| find(io::Cursor::new(sample()), name).unwrap();
         assert_eq!((find("first"), find("second")), (Some(3), Some(4)));
         assert_eq!((find("pair"), find("firs"), find("third")), (None, None, None));
     }
 
     #[test]
-    fn what_is_no_type_information_is_an_error() {
+    fn data_that_is_not_btf_is_an_error() {
         assert!(find(io::Cursor::new(b"\x7fELF and more"), "x").is_err());
         assert!(find(io::Cursor::new(&sample()[..20]), "x").is_err());
     }

@@ -1,8 +1,7 @@
-//! Features of the kernel that decide what can be run on it, found out by trying: a file that is there says less than a
-//! program that was taken.
+//! Probes the kernel's features for tracing and hooking.
 //!
-//! This is here, and not in a test, so that it is done once for each kernel, before its machine is saved, whatever tests
-//! are run; and it concerns whoever traces or hooks anything, by whatever means.
+//! Most probes try the feature: a program that the kernel accepts proves more than a file that exists. The agent probes
+//! once for each boot, before the machine is saved, whatever tests run and whatever loaders they use.
 
 mod bpf;
 mod btf;
@@ -13,15 +12,17 @@ use std::path::Path;
 
 use hooklab_protocol::Features;
 
-/// A function that every kernel has, that is traced like any other, and that nobody calls while the guest comes up.
+/// A traceable function that every kernel has, and that nothing calls while the guest boots.
 const FUNCTION: &str = "vfs_fsync";
 
-/// Tries everything.
-pub(crate) fn find_out() -> Features {
+/// Probes every feature.
+pub(crate) fn probe() -> Features {
     let function = btf::function_id(FUNCTION).ok();
     Features {
         btf: function.is_some(),
-        tracefs: ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"].iter().any(|folder| has_events(folder)),
+        tracefs: ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
+            .iter()
+            .any(|tracefs| has_events(tracefs)),
         bpf_lsm: active_lsms().split(',').any(|name| name == "bpf"),
         bpf_jit: bpf::jited_bytes().is_ok_and(|bytes| bytes > 0),
         kprobes: perf::open_kprobe(FUNCTION).is_ok(),
@@ -33,7 +34,7 @@ fn has_events(tracefs: &str) -> bool {
     fs::read_dir(Path::new(tracefs).join("events")).is_ok_and(|mut entries| entries.next().is_some())
 }
 
-/// Names of the security modules that are in force, separated by commas (kernel documentation, `admin-guide/LSM`).
+/// Comma-separated names of the active security modules (kernel documentation, `admin-guide/LSM`).
 fn active_lsms() -> String {
     fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default().trim().to_owned()
 }

@@ -1,5 +1,4 @@
-//! eBPF objects, by their ids, and the paths they are pinned to. Numbers are from the kernel's
-//! `include/uapi/linux/bpf.h`.
+//! eBPF objects, by their ids, and the paths to which they are pinned. Numbers are from `include/uapi/linux/bpf.h`.
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -13,38 +12,43 @@ use nix::libc;
 
 use super::Watcher;
 
-/// Where a guest has bpffs.
+/// Mount point of bpffs in a guest.
 const BPFFS: &str = "/sys/fs/bpf";
 
-/// Commands of the system call.
+/// Commands of bpf(2).
 const OBJ_GET: libc::c_long = 7;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 
-/// Objects that are named, at most.
-const NAMED: usize = 16;
+/// Maximum number of objects of a kind that are listed.
+const LISTED: usize = 16;
 
-/// A kind of object, how its ids are walked, and where `bpf_*_info` tells of it.
+/// A kind of object, with the commands to iterate over its ids.
 struct Kind {
     name: &'static str,
     next_id: libc::c_long,
     fd_by_id: libc::c_long,
-    /// Where in its description the kernel puts the object's name, of 16 bytes.
+    /// Offset of the object's name in `bpf_*_info`; it has 16 bytes.
     name_at: Option<usize>,
+    /// Offset in `bpf_*_info` of the flag (32 bits) that marks objects of the kernel itself and of its modules.
+    of_kernel_at: Option<usize>,
+}
+
+impl Kind {
+    const fn new(name: &'static str, next_id: libc::c_long, fd_by_id: libc::c_long) -> Self {
+        Self { name, next_id, fd_by_id, name_at: None, of_kernel_at: None }
+    }
 }
 
 const KINDS: [Kind; 4] = [
-    // Links hold programs, programs hold maps and type descriptions.
-    Kind { name: "link", next_id: 31, fd_by_id: 30, name_at: None },
-    Kind { name: "program", next_id: 11, fd_by_id: 13, name_at: Some(64) },
-    Kind { name: "map", next_id: 12, fd_by_id: 14, name_at: Some(24) },
-    Kind { name: "type description", next_id: 23, fd_by_id: 19, name_at: None },
+    // Links reference programs, and programs reference maps and BTF.
+    Kind::new("eBPF link", 31, 30),
+    Kind { name_at: Some(64), ..Kind::new("eBPF program", 11, 13) },
+    Kind { name_at: Some(24), ..Kind::new("eBPF map", 12, 14) },
+    Kind { of_kernel_at: Some(28), ..Kind::new("BTF object", 23, 19) },
 ];
 
-/// Place of `kernel_btf` in `struct bpf_btf_info`: the description is one of the kernel's own or of a module.
-const KERNEL_BTF_AT: usize = 28;
-
-/// The newest object of each kind. Ids are given out in ascending order and come again only after 2^31 others, so
-/// one system call for each kind says that there is nothing newer.
+/// The newest object of each kind. The kernel assigns ids in ascending order and reuses one only after 2^31 others: one
+/// system call for each kind shows that there is no newer object.
 pub(super) struct Objects {
     newest: [u32; KINDS.len()],
 }
@@ -57,12 +61,12 @@ impl Objects {
 }
 
 impl Watcher for Objects {
-    fn left(&mut self) -> Vec<String> {
-        let mut left = Vec::new();
+    fn leaks(&mut self) -> Vec<String> {
+        let mut leaks = Vec::new();
         for (kind, newest) in KINDS.iter().zip(&self.newest) {
-            left.extend(ids_after(kind, *newest).filter_map(|id| describe(kind, id)).take(NAMED));
+            leaks.extend(ids_after(kind, *newest).filter_map(|id| describe(kind, id)).take(LISTED));
         }
-        left
+        leaks
     }
 }
 
@@ -70,28 +74,28 @@ fn ids_after(kind: &Kind, start: u32) -> impl Iterator<Item = u32> {
     std::iter::successors(next_id(kind, start), |last| next_id(kind, *last))
 }
 
-/// The smallest id larger than `start`; none also where the kernel does not know the command.
+/// The smallest id larger than `start`; `None` also if the kernel does not support the command.
 fn next_id(kind: &Kind, start: u32) -> Option<u32> {
     // `start_id`, `next_id`, `open_flags`.
     let mut attributes = [start, 0, 0];
     bpf(kind.next_id, &mut attributes).ok().map(|_| attributes[1])
 }
 
-/// An object for a person; `None` if it has gone, or is one of the kernel's own: it describes its types when they
-/// are first asked for.
+/// A description of an object for the user. `None` if the object no longer exists, or is BTF of the kernel itself, which
+/// gets its id on first use.
 fn describe(kind: &Kind, id: u32) -> Option<String> {
     let file = open(kind.fd_by_id, &mut [id, 0, 0]).ok()?;
     let info = info(&file);
-    if kind.name == "type description" && info[KERNEL_BTF_AT..][..4] != [0; 4] {
+    if kind.of_kernel_at.is_some_and(|at| info[at..][..4] != [0; 4]) {
         return None;
     }
     let name = kind.name_at.map(|at| &info[at..at + 16]).unwrap_or_default();
     let name = String::from_utf8_lossy(name.split(|byte| *byte == 0).next().unwrap_or_default());
     let name = if name.is_empty() { String::new() } else { format!(" {name:?}") };
-    Some(format!("eBPF {} {id}{name}", kind.name))
+    Some(format!("{} {id}{name}", kind.name))
 }
 
-/// The beginning of what the kernel tells of an object; zeros where it tells nothing.
+/// The first bytes of `bpf_*_info` for an object; zeros on failure.
 fn info(file: &OwnedFd) -> [u8; 128] {
     let mut info = [0; 128];
     let address = info.as_mut_ptr() as u64;
@@ -101,24 +105,24 @@ fn info(file: &OwnedFd) -> [u8; 128] {
     info
 }
 
-/// A command that makes a descriptor.
+/// Issues a command that returns a descriptor.
 fn open<const N: usize>(command: libc::c_long, attributes: &mut [u32; N]) -> Result<OwnedFd, Errno> {
     let number = bpf(command, attributes)?;
     let number = i32::try_from(number).map_err(|_| Errno::EBADF)?;
-    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows of it.
+    // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// The system call. What `attributes` points to must live, and be as large as it says.
+/// Calls bpf(2). Buffers to which `attributes` points must be valid, and as large as it states.
 fn bpf<const N: usize>(command: libc::c_long, attributes: &mut [u32; N]) -> Result<libc::c_long, Errno> {
-    // SAFETY: the kernel reads and writes no more of the attributes than the given size, all of it ours and
-    // initialised; the two callers with an address in them keep what is there alive across the call, in its full size.
+    // SAFETY: the kernel reads and writes at most the given size of the attributes, which are initialised; the two callers
+    // that pass an address keep the buffer there, in its full size, alive across the call.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_mut_ptr(), size_of::<[u32; N]>()) };
     Errno::result(result)
 }
 
-/// Everything in bpffs.
+/// The files and directories in bpffs.
 pub(super) struct Pins {
     before: BTreeSet<PathBuf>,
 }
@@ -132,7 +136,7 @@ impl Pins {
         Self { before }
     }
 
-    /// What is new; the content of a folder before the folder.
+    /// The new ones; the contents of a directory before the directory.
     fn added(&self) -> Vec<PathBuf> {
         let mut new = Vec::new();
         walk(Path::new(BPFFS), &mut |path| {
@@ -145,20 +149,20 @@ impl Pins {
 }
 
 impl Watcher for Pins {
-    fn left(&mut self) -> Vec<String> {
+    fn leaks(&mut self) -> Vec<String> {
         self.added().iter().map(|path| format!("{}: {}", pinned(path), path.display())).collect()
     }
 
-    fn clear(&mut self) {
+    fn remove(&mut self) {
         for path in self.added() {
-            // What cannot be removed is seen again.
+            // The next check finds what could not be removed.
             let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
         }
     }
 }
 
-fn walk(folder: &Path, found: &mut impl FnMut(PathBuf)) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
+fn walk(directory: &Path, found: &mut impl FnMut(PathBuf)) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             walk(&entry.path(), found);
@@ -167,7 +171,7 @@ fn walk(folder: &Path, found: &mut impl FnMut(PathBuf)) {
     }
 }
 
-/// What is pinned to `path`.
+/// Describes what is pinned to `path`.
 fn pinned(path: &Path) -> String {
     let Ok(name) = CString::new(path.as_os_str().as_bytes()) else { return "pinned".into() };
     let address = name.as_ptr() as u64;

@@ -1,4 +1,4 @@
-//! The clock: whoever sets it leaves it to those who come after.
+//! The clock, which a test may set.
 
 use std::time::Duration;
 
@@ -7,42 +7,41 @@ use nix::time::{ClockId, clock_gettime, clock_settime};
 
 use super::Watcher;
 
-/// Less than this is the clock's own doing.
+/// Maximum drift of an unchanged clock.
 const TOLERANCE: Duration = Duration::from_millis(500);
 
-/// When the machine's time began, by its clock: the clock's time less that for which the machine has been up, which
-/// nobody can set (clock_gettime(2)).
+/// The boot time according to the clock: its time minus the machine's uptime, which cannot be set (clock_gettime(2)).
 pub(super) struct Clock {
-    began: Option<TimeSpec>,
+    boot_time: Option<TimeSpec>,
 }
 
 impl Clock {
     pub(super) fn now() -> Self {
-        Self { began: began() }
+        Self { boot_time: boot_time() }
     }
 }
 
-fn began() -> Option<TimeSpec> {
+fn boot_time() -> Option<TimeSpec> {
     Some(clock_gettime(ClockId::CLOCK_REALTIME).ok()? - clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?)
 }
 
 impl Watcher for Clock {
-    fn left(&mut self) -> Vec<String> {
-        let (Some(before), Some(now)) = (self.began, began()) else { return Vec::new() };
-        let apart = if now > before { now - before } else { before - now };
-        match Duration::from(apart) > TOLERANCE {
-            true => vec!["the clock, set to another time".into()],
+    fn leaks(&mut self) -> Vec<String> {
+        let (Some(before), Some(now)) = (self.boot_time, boot_time()) else { return Vec::new() };
+        let difference = if now > before { now - before } else { before - now };
+        match Duration::from(difference) > TOLERANCE {
+            true => vec!["clock set to a different time".into()],
             false => Vec::new(),
         }
     }
 
-    fn woken(&mut self) {
+    fn restored(&mut self) {
         *self = Self::now();
     }
 
-    fn clear(&mut self) {
-        let (Some(before), Ok(up)) = (self.began, clock_gettime(ClockId::CLOCK_BOOTTIME)) else { return };
-        // Where this fails, the next look says so.
+    fn remove(&mut self) {
+        let (Some(before), Ok(up)) = (self.boot_time, clock_gettime(ClockId::CLOCK_BOOTTIME)) else { return };
+        // If this fails, the next check finds it.
         let _ = clock_settime(ClockId::CLOCK_REALTIME, before + up);
     }
 }

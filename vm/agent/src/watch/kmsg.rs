@@ -1,4 +1,4 @@
-//! What the kernel complains of: its messages since the last look, and its taint flags.
+//! Kernel warnings: those among the messages since the last check, and new taint flags.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -7,16 +7,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use hooklab_protocol::MAX_KERNEL_WARNING_BYTES;
 use nix::libc::O_NONBLOCK;
 
-/// Records read in one go, at most: a kernel that prints without end must not keep us.
+/// Maximum number of records to read at once: a kernel that never stops printing must not block the agent.
 const RECORDS: usize = 4096;
 
-/// Lines quoted, at most: a warning with its call trace has some fifty.
+/// Maximum number of quoted lines: a warning with its call trace has about fifty.
 const QUOTED_LINES: usize = 120;
 
-/// How complaints begin (Linux: `include/asm-generic/bug.h`, `kernel/panic.c`, `kernel/locking/lockdep.c`,
+/// Prefixes of warnings (Linux: `include/asm-generic/bug.h`, `kernel/panic.c`, `kernel/locking/lockdep.c`,
 /// `kernel/hung_task.c`, `kernel/rcu/tree_stall.h`, `kernel/watchdog.c`, `mm/kasan/report.c`, `lib/ubsan.c`,
 /// `lib/refcount.c`, `mm/oom_kill.c`).
-const BEGINNINGS: [&str; 19] = [
+const PREFIXES: [&str; 19] = [
     "------------[ cut here ]------------",
     "WARNING: ",
     "BUG: ",
@@ -35,7 +35,7 @@ const BEGINNINGS: [&str; 19] = [
     "UBSAN: ",
     "refcount_t: ",
     "unregister_netdevice: waiting for ",
-    // Of the whole machine, on which others need memory, too; a memory cgroup's begins with its name.
+    // The machine as a whole is out of memory; the message about a memory cgroup has another prefix.
     "Out of memory: Killed process ",
 ];
 
@@ -55,7 +55,7 @@ const TAINT_FLAGS: [&str; 20] = [
     "I (a firmware bug worked around)",
     "O (a module from outside the tree)",
     "E (an unsigned module)",
-    "L (a soft lock-up)",
+    "L (a soft lockup)",
     "K (live-patched)",
     "X (set by the distribution)",
     "T (built with randstruct)",
@@ -63,7 +63,7 @@ const TAINT_FLAGS: [&str; 20] = [
     "J (fwctl)",
 ];
 
-/// The kernel's messages from some moment on.
+/// The kernel's messages since the last check.
 pub(super) struct Messages {
     log: Option<File>,
     taint: u64,
@@ -76,9 +76,9 @@ impl Messages {
         Self { log, taint: taint() }
     }
 
-    /// What the kernel complained of since the last call; empty if of nothing.
-    pub(super) fn complaint(&mut self) -> String {
-        let mut text = self.log.as_mut().map(|log| complaint(records(log))).unwrap_or_default();
+    /// The warnings and new taint flags since the last call; empty if there are none.
+    pub(super) fn warnings(&mut self) -> String {
+        let mut text = self.log.as_mut().map(|log| warnings(records(log))).unwrap_or_default();
         let taint = taint();
         let new = taint & !self.taint;
         self.taint = taint;
@@ -100,14 +100,14 @@ fn taint() -> u64 {
     text.trim().parse().unwrap_or_default()
 }
 
-/// The records that are there; one read gives one (kernel documentation, `ABI/testing/dev-kmsg`).
+/// The available records; each read returns one (kernel documentation, `ABI/testing/dev-kmsg`).
 fn records(log: &mut File) -> impl Iterator<Item = String> {
     let mut record = [0; 8192];
     let next = move || loop {
         match log.read(&mut record) {
             Ok(0) => return None,
             Ok(length) => return Some(String::from_utf8_lossy(&record[..length]).into_owned()),
-            // Records were overwritten before they were read; what comes is the oldest that is left.
+            // The kernel overwrote unread records; the next read returns the oldest one left.
             Err(error) if error.raw_os_error() == Some(nix::libc::EPIPE) => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => return None,
@@ -116,16 +116,16 @@ fn records(log: &mut File) -> impl Iterator<Item = String> {
     std::iter::from_fn(next).take(RECORDS)
 }
 
-/// The kernel's own lines from the first complaint on.
-fn complaint(records: impl Iterator<Item = String>) -> String {
+/// The kernel's own lines, from the first warning on.
+fn warnings(records: impl Iterator<Item = String>) -> String {
     let lines: Vec<String> = records.filter_map(|record| kernel_line(&record)).collect();
-    let begins = |line: &String| BEGINNINGS.iter().any(|beginning| line.starts_with(beginning));
-    let Some(first) = lines.iter().position(begins) else { return String::new() };
+    let is_warning = |line: &String| PREFIXES.iter().any(|prefix| line.starts_with(prefix));
+    let Some(first) = lines.iter().position(is_warning) else { return String::new() };
     lines[first..].iter().take(QUOTED_LINES).flat_map(|line| [line, "\n"]).collect()
 }
 
-/// The text of a record like `4,1234,5678901,-;text`, followed by lines ` KEY=value`. `None` if not the kernel
-/// printed it: what programs write to the log has another facility than 0, in the bits of the number above the third.
+/// The text of a record such as `4,1234,5678901,-;text`, which lines ` KEY=value` may follow. `None` if the record is not
+/// from the kernel itself, whose facility, in the bits above the lowest three of the first number, is 0.
 fn kernel_line(record: &str) -> Option<String> {
     let (head, text) = record.split_once(';')?;
     let priority: u32 = head.split(',').next()?.parse().ok()?;
@@ -136,13 +136,13 @@ fn kernel_line(record: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn complaint_of(records: &[&str]) -> String {
-        complaint(records.iter().map(|record| (*record).to_owned()))
+    fn warnings_in(records: &[&str]) -> String {
+        warnings(records.iter().map(|record| (*record).to_owned()))
     }
 
     #[test]
     fn a_warning_is_quoted_with_what_follows_it() {
-        let text = complaint_of(&[
+        let text = warnings_in(&[
             "6,100,1000,-;clocksource: Switched to clocksource tsc\n",
             "4,101,1001,-;------------[ cut here ]------------\n",
             "4,102,1002,-;WARNING: CPU: 0 PID: 77 at kernel/foo.c:12 foo+0x1/0x2\n SUBSYSTEM=foo\n",
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_complaint_is_heard() {
+    fn every_kind_of_warning_is_found() {
         for text in [
             "BUG: kernel NULL pointer dereference, address: 0000000000000000",
             "Oops: 0002 [#1] PREEMPT SMP NOPTI",
@@ -168,12 +168,12 @@ mod tests {
             "UBSAN: array-index-out-of-bounds in kernel/foo.c:12:3",
             "Out of memory: Killed process 77 (guest) total-vm:1kB",
         ] {
-            assert!(!complaint_of(&[&format!("4,1,2,-;{text}\n")]).is_empty(), "{text}");
+            assert!(!warnings_in(&[&format!("4,1,2,-;{text}\n")]).is_empty(), "{text}");
         }
     }
 
     #[test]
-    fn programs_that_die_or_write_to_the_log_are_no_complaint_of_the_kernel() {
+    fn crashes_and_log_messages_of_programs_are_not_kernel_warnings() {
         let records = [
             "6,1,2,-;guest[77]: segfault at 0 ip 0000000000401000 sp 00007ffc error 4 in guest[401000+1000]\n",
             "6,2,2,-;traps: guest[77] general protection fault ip:401000 sp:7ffc error:0 in guest[401000+1000]\n",
@@ -182,6 +182,6 @@ mod tests {
             "3,5,2,-;Memory cgroup out of memory: Killed process 77 (guest) total-vm:1kB\n",
             "3,6,2,-;Spectre V2 : WARNING: Unprivileged eBPF is enabled with eIBRS on\n",
         ];
-        assert_eq!(complaint_of(&records), "");
+        assert_eq!(warnings_in(&records), "");
     }
 }

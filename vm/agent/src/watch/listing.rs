@@ -1,4 +1,4 @@
-//! What is in a folder of the kernel's that was not there before.
+//! New entries in directories of virtual file systems.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -7,33 +7,33 @@ use std::path::Path;
 
 use super::Watcher;
 
-/// The names in a folder.
+/// The names of the entries in a directory.
 pub(super) struct Listing {
-    folder: &'static Path,
+    directory: &'static Path,
     before: BTreeSet<OsString>,
 }
 
 impl Listing {
-    pub(super) fn now(folder: &'static str) -> Self {
-        let folder = Path::new(folder);
-        Self { folder, before: names(folder).collect() }
+    pub(super) fn now(directory: &'static str) -> Self {
+        let directory = Path::new(directory);
+        Self { directory, before: names(directory).collect() }
     }
 
-    /// Names that are new, in order.
+    /// The new names, sorted.
     pub(super) fn added(&self) -> Vec<OsString> {
         let mut added: Vec<OsString> =
-            names(self.folder).filter(|name| !self.before.contains(name)).collect();
+            names(self.directory).filter(|name| !self.before.contains(name)).collect();
         added.sort();
         added
     }
 }
 
-/// Nothing where there is no such folder.
-fn names(folder: &Path) -> impl Iterator<Item = OsString> {
-    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name())
+/// The names of the entries; none if the directory does not exist.
+fn names(directory: &Path) -> impl Iterator<Item = OsString> {
+    fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.file_name())
 }
 
-/// Network interfaces: one half of a pair stays while the other's network namespace is being taken down.
+/// Network interfaces. One of a pair remains until the kernel has destroyed the network namespace of the other.
 pub(super) struct Interfaces(Listing);
 
 impl Interfaces {
@@ -43,7 +43,7 @@ impl Interfaces {
 }
 
 impl Watcher for Interfaces {
-    fn left(&mut self) -> Vec<String> {
+    fn leaks(&mut self) -> Vec<String> {
         self.0.added().iter().map(|name| format!("network interface {}", name.display())).collect()
     }
 }

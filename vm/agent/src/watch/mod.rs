@@ -1,7 +1,7 @@
-//! Compares the kernel after a test with what it was before, and makes it again what it was.
+//! Side effects of tests: compares the kernel's state after a test with that before the first one, and restores it.
 //!
-//! In the usual case there is nothing to see, and that must cost next to nothing: each watcher has a quick look, and
-//! only where one seems to see something is there any waiting, naming and cleaning.
+//! Most tests have no side effects, and finding none must be cheap: each watcher makes a quick check, and only after a
+//! finding does the agent wait, list and remove leaks.
 
 mod bpf;
 mod clock;
@@ -18,96 +18,97 @@ use hooklab_protocol::{MAX_LEAKS, SETTLE_MS, SideEffects};
 use self::kmsg::Messages;
 use crate::Error;
 
-/// How often to look whether the kernel has freed what nobody holds any more; it tells nobody.
-const STEP: Duration = Duration::from_millis(1);
+/// How often to check whether the kernel has freed unreferenced objects, for which it sends no notification.
+const INTERVAL: Duration = Duration::from_millis(1);
 
-/// Watches one kind of thing that a test can leave behind.
+/// Watches for one kind of leak.
 trait Watcher {
-    /// What is different from what was there in the beginning, a line for each thing; must be quick where nothing is.
-    fn left(&mut self) -> Vec<String>;
+    /// The differences from the initial state, one line each; must be quick if there are none.
+    fn leaks(&mut self) -> Vec<String>;
 
-    /// Takes away what [`Watcher::left`] found, as far as that can be done from here.
-    fn clear(&mut self) {}
+    /// Removes what [`Watcher::leaks`] found, as far as possible.
+    fn remove(&mut self) {}
 
-    /// Takes note of what is different in a machine that has just been woken.
-    fn woken(&mut self) {}
+    /// Updates the initial state after a restore, for what the fix-ups change.
+    fn restored(&mut self) {}
 }
 
-/// The kernel as it was before anything ran on it.
+/// The state of the kernel before the first test.
 pub(crate) struct Watch {
     messages: Messages,
-    /// What stays until somebody takes it away. In the order to do that in: what holds something else comes first.
-    lasting: Vec<Box<dyn Watcher>>,
-    /// What goes by itself, a while after nobody holds it any more.
-    fading: Vec<Box<dyn Watcher>>,
+    /// Watchers for what stays until it is removed. In removal order: holders of references first.
+    persistent: Vec<Box<dyn Watcher>>,
+    /// Watchers for what the kernel frees by itself, some time after its last reference is dropped.
+    transient: Vec<Box<dyn Watcher>>,
 }
 
 impl Watch {
-    /// Takes note of what there is. A kernel without tracefs or bpffs has nothing to be left there.
+    /// Records the current state. On a kernel without tracefs or bpffs, their watchers find nothing.
     pub(crate) fn begin() -> Self {
         Self {
             messages: Messages::from_now_on(),
-            lasting: vec![
+            persistent: vec![
                 Box::new(bpf::Pins::now()),
                 Box::new(tracing::Instances::now()),
                 Box::new(tracing::EnabledEvents::now()),
                 Box::new(tracing::DynamicEvents::now()),
-                Box::new(tracing::Switches::now()),
+                Box::new(tracing::Settings::now()),
                 Box::new(mounts::Mounts::now()),
                 Box::new(clock::Clock::now()),
             ],
-            fading: vec![Box::new(bpf::Objects::now()), Box::new(listing::Interfaces::now())],
+            transient: vec![Box::new(bpf::Objects::now()), Box::new(listing::Interfaces::now())],
         }
     }
 
-    /// What the kernel said when it was woken, and what was set then, is no test's doing.
-    pub(crate) fn woken(&mut self) {
+    /// Updates the recorded state after a restore: the kernel's messages until then, and the fix-ups, are no side effects.
+    pub(crate) fn restored(&mut self) {
         self.messages = Messages::from_now_on();
-        self.lasting.iter_mut().for_each(|watcher| watcher.woken());
+        self.persistent.iter_mut().for_each(|watcher| watcher.restored());
     }
 
-    /// Says what the test that has just ended did to the kernel, beside the `processes` it left running, which are
-    /// gone by now. `settling` is called before anything that takes time.
+    /// Finds the side effects of the test that has just ended, and removes the leaks that it can. `processes` are those that
+    /// the test left running, and that were killed. Calls `settling` before anything that takes time.
     pub(crate) fn after(
         &mut self,
         processes: Vec<String>,
         settling: &mut dyn FnMut() -> Result<(), Error>,
     ) -> Result<SideEffects, Error> {
-        let complaint = self.messages.complaint();
-        let mut left = processes;
-        let mut spent = !complaint.is_empty();
-        for watcher in &mut self.lasting {
-            let found = watcher.left();
+        let kernel_warnings = self.messages.warnings();
+        let mut leaks = processes;
+        let mut dirty = !kernel_warnings.is_empty();
+        for watcher in &mut self.persistent {
+            let found = watcher.leaks();
             if !found.is_empty() {
                 settling()?;
-                watcher.clear();
-                spent |= !watcher.left().is_empty();
-                left.extend(found);
+                watcher.remove();
+                dirty |= !watcher.leaks().is_empty();
+                leaks.extend(found);
             }
         }
-        if self.fading.iter_mut().any(|watcher| !watcher.left().is_empty()) {
+        if self.transient.iter_mut().any(|watcher| !watcher.leaks().is_empty()) {
             settling()?;
-            let stayed = self.settle();
-            spent |= !stayed.is_empty();
-            left.extend(stayed);
+            let remaining = self.settle();
+            dirty |= !remaining.is_empty();
+            leaks.extend(remaining);
         }
-        let more = left.len().saturating_sub(MAX_LEAKS);
+        let more = leaks.len().saturating_sub(MAX_LEAKS);
         if more > 0 {
-            left.truncate(MAX_LEAKS - 1);
-            left.push(format!("and {} more", more + 1));
+            leaks.truncate(MAX_LEAKS - 1);
+            leaks.push(format!("and {} more", more + 1));
         }
-        Ok(SideEffects { leaks: left, kernel_warnings: complaint, dirty: spent })
+        Ok(SideEffects { leaks, kernel_warnings, dirty })
     }
 
-    /// Waits for what goes by itself; gives what did not.
+    /// Waits for the kernel to free unreferenced objects. Returns those that remain.
     fn settle(&mut self) -> Vec<String> {
         let deadline = Instant::now() + Duration::from_millis(SETTLE_MS);
         loop {
-            let stayed: Vec<String> = self.fading.iter_mut().flat_map(|watcher| watcher.left()).collect();
-            if stayed.is_empty() || Instant::now() >= deadline {
-                return stayed;
+            let remaining: Vec<String> =
+                self.transient.iter_mut().flat_map(|watcher| watcher.leaks()).collect();
+            if remaining.is_empty() || Instant::now() >= deadline {
+                return remaining;
             }
-            sleep(STEP);
+            sleep(INTERVAL);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Mounts of the machine's own mount namespace. A network namespace that outlives its processes is one of them.
+//! Mounts in the initial mount namespace, which also keep alive network namespaces without processes.
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
@@ -10,10 +10,10 @@ use super::Watcher;
 
 const TABLE: &str = "/proc/self/mountinfo";
 
-/// A second place of tracefs (kernel documentation, `trace/ftrace.rst`).
+/// The second mount point of tracefs (kernel documentation, `trace/ftrace.rst`).
 const AUTOMOUNT: &str = "/sys/kernel/debug/tracing";
 
-/// The table of mounts, and a descriptor on which the kernel tells of changes to it (proc(5), "mounts").
+/// The mount table, and a descriptor on which the kernel signals changes to it (proc(5), "mounts").
 pub(super) struct Mounts {
     changes: Option<File>,
     before: Vec<Mount>,
@@ -29,42 +29,42 @@ struct Mount {
 
 impl Mounts {
     pub(super) fn now() -> Self {
-        // Mounts tracefs there, where the kernel does so for whoever looks first.
+        // The first access makes the kernel mount tracefs there.
         let _ = fs::read_dir(AUTOMOUNT);
         Self { changes: File::open(TABLE).ok(), before: table() }
     }
 
-    /// Whether the table has changed since the last call.
+    /// Whether the table may have changed since the last call.
     fn have_changed(&self) -> bool {
         let Some(changes) = &self.changes else { return true };
         let mut ready = [PollFd::new(changes.as_fd(), PollFlags::POLLPRI)];
-        // A descriptor that cannot be polled is no reason not to look.
+        // If polling fails, the table is read.
         poll(&mut ready, PollTimeout::ZERO) != Ok(0)
     }
 }
 
 impl Watcher for Mounts {
-    fn left(&mut self) -> Vec<String> {
+    fn leaks(&mut self) -> Vec<String> {
         if !self.have_changed() {
             return Vec::new();
         }
         let now = table();
-        let of = |mount: &Mount| format!("of {} on {}", mount.kind, mount.target);
         let new = now.iter().filter(|mount| !self.before.contains(mount));
-        let gone = self.before.iter().filter(|mount| !now.contains(mount));
+        let missing = self.before.iter().filter(|mount| !now.contains(mount));
         let new = new.map(|mount| match mount.kind.as_str() {
             "nsfs" => format!("namespace held by {}", mount.target),
-            _ => format!("mount {}", of(mount)),
+            _ => format!("mount of {} on {}", mount.kind, mount.target),
         });
-        new.chain(gone.map(|mount| format!("removal of the mount {}", of(mount)))).collect()
+        new.chain(missing.map(|mount| format!("missing mount of {} on {}", mount.kind, mount.target)))
+            .collect()
     }
 
-    fn clear(&mut self) {
+    fn remove(&mut self) {
         let now = table();
         for mount in now.iter().rev().filter(|mount| !self.before.contains(mount)) {
             let _ = umount2(mount.target.as_str(), MntFlags::MNT_DETACH);
         }
-        // The next look is to see what became of it.
+        // Without the descriptor, the next check reads the table again.
         self.changes = None;
         if table() == self.before {
             self.changes = File::open(TABLE).ok();
@@ -85,7 +85,7 @@ fn parse(line: &str) -> Option<Mount> {
     Some(Mount { id: id.into(), target: unescape(target), kind: kind.into() })
 }
 
-/// Three octal digits after a backslash are a byte.
+/// Replaces each backslash with three octal digits by the byte that they stand for.
 fn unescape(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_the_table_is_understood() {
+    fn a_line_of_the_table_is_parsed() {
         let mount =
             parse(r"36 35 0:22 / /tmp/a\040b\134c rw,noatime master:1 shared:2 - tmpfs none rw").unwrap();
         let [id, target, kind] = ["36", r"/tmp/a b\c", "tmpfs"].map(str::to_owned);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_where_nothing_was_mounted() {
-        assert_eq!(Mounts::now().left(), [""; 0]);
+    fn an_unchanged_table_has_no_leaks() {
+        assert_eq!(Mounts::now().leaks(), [""; 0]);
     }
 }

@@ -1,4 +1,4 @@
-//! Tracing: what is switched on or set in tracefs (kernel documentation, `trace/ftrace.rst`).
+//! Tracing: events and settings in tracefs (kernel documentation, `trace/ftrace.rst`).
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -9,12 +9,12 @@ use super::listing::Listing;
 
 const TRACEFS: &str = "/sys/kernel/tracing";
 
-/// Names that are listed, at most: one word switches on more than a thousand events.
-const NAMED: usize = 8;
+/// Maximum number of events that are listed: one write can enable more than a thousand.
+const LISTED: usize = 8;
 
-/// Files that hold one setting each, relative to [`TRACEFS`], in the order to set them again: a tracer may refuse a
-/// change while it runs.
-const SWITCHES: [&str; 13] = [
+/// Files with one setting each, relative to [`TRACEFS`], in the order in which to reset them: an active tracer may reject
+/// changes to other settings.
+const SETTINGS: [&str; 13] = [
     "current_tracer",
     "tracing_on",
     "buffer_size_kb",
@@ -30,56 +30,56 @@ const SWITCHES: [&str; 13] = [
     "/proc/sys/kernel/bpf_stats_enabled",
 ];
 
-/// Size of a page, in KiB.
+/// Page size in KiB.
 const PAGE_KB: u64 = 4;
 
-/// What the kernel itself switches on, for good, when a program that prints is loaded (Linux,
+/// The event that the kernel itself enables, permanently, when a program that prints is loaded (Linux,
 /// `kernel/trace/bpf_trace.c`, `__set_printk_clr_event`).
 const KERNELS_OWN_EVENT: &str = "bpf_trace:bpf_trace_printk";
 
-/// Longest setting that is compared, in bytes.
+/// Maximum length of a setting to compare, in bytes.
 const SETTING_BYTES: u64 = 4096;
 
 fn path(file: &str) -> String {
     if file.starts_with('/') { file.to_owned() } else { format!("{TRACEFS}/{file}") }
 }
 
-/// The beginning of a file; empty if it is not there.
+/// The first bytes of a file; empty if it does not exist.
 fn read(file: &str) -> String {
     let mut text = Vec::new();
     let _ = File::open(path(file)).and_then(|file| file.take(SETTING_BYTES).read_to_end(&mut text));
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Adds to a list, without emptying it first.
+/// Appends to a file: opening it without `O_APPEND` may clear the list that it contains.
 fn append(file: &str, text: &str) -> std::io::Result<()> {
     OpenOptions::new().append(true).open(path(file))?.write_all(text.as_bytes())
 }
 
-/// The first few, and how many more.
-fn abridged(what: &str, names: &[String]) -> Vec<String> {
-    let mut lines: Vec<String> = names.iter().take(NAMED).map(|name| format!("{what} {name}")).collect();
-    if names.len() > NAMED {
-        lines.push(format!("{what} (and {} more)", names.len() - NAMED));
+/// Describes the first events, and counts the others.
+fn list(events: &[String], describe: impl Fn(&str) -> String, plural: &str) -> Vec<String> {
+    let mut lines: Vec<String> = events.iter().take(LISTED).map(|event| describe(event)).collect();
+    if events.len() > LISTED {
+        lines.push(format!("{} more {plural}", events.len() - LISTED));
     }
     lines
 }
 
-/// Settings of the trace as a whole.
-pub(super) struct Switches {
+/// Global settings.
+pub(super) struct Settings {
     before: Vec<String>,
 }
 
-impl Switches {
+impl Settings {
     pub(super) fn now() -> Self {
-        Self { before: SWITCHES.map(read).to_vec() }
+        Self { before: SETTINGS.map(read).to_vec() }
     }
 }
 
-impl Watcher for Switches {
-    fn left(&mut self) -> Vec<String> {
-        let mut left = Vec::new();
-        for (file, before) in SWITCHES.iter().zip(&mut self.before) {
+impl Watcher for Settings {
+    fn leaks(&mut self) -> Vec<String> {
+        let mut leaks = Vec::new();
+        for (file, before) in SETTINGS.iter().zip(&mut self.before) {
             let now = read(file);
             if now == *before {
                 continue;
@@ -89,29 +89,29 @@ impl Watcher for Switches {
                 continue;
             }
             let change = |before: &str, now: &str| format!("{file} set to {now:?}, was {before:?}");
-            left.extend(match *file {
+            leaks.extend(match *file {
                 "trace_options" => {
                     changed_lines(before, &now).map(|line| format!("trace option {line}")).collect()
                 }
                 _ => vec![change(setting(before), setting(&now))],
             });
         }
-        left
+        leaks
     }
 
-    fn clear(&mut self) {
-        for (file, before) in SWITCHES.iter().zip(&self.before) {
+    fn remove(&mut self) {
+        for (file, before) in SETTINGS.iter().zip(&self.before) {
             let now = read(file);
             if now == *before {
                 continue;
             }
-            // What cannot be set is seen again.
+            // The next check finds what could not be reset.
             if *file == "trace_options" {
                 for option in changed_lines(&now, before) {
                     let _ = append(file, option);
                 }
             } else {
-                // A list of filters is a sentence, or nothing, while there is none; opened anew it is emptied.
+                // Opening a filter list for writing clears it. Without entries it may read as a comment, which is not written.
                 let setting = setting(before);
                 let text = if file.starts_with("set_") { "" } else { setting };
                 let _ = fs::write(path(file), text);
@@ -120,7 +120,7 @@ impl Watcher for Switches {
     }
 }
 
-/// The kernel sets the buffer aside when it is first used: `7 (expanded: 1408)` becomes that, rounded up to pages.
+/// Whether the kernel has allocated the buffer: on first use, `7 (expanded: 1408)` becomes 1408, rounded up to pages.
 fn is_expansion(before: &str, now: &str) -> bool {
     let expanded = before.trim_end().split_once(" (expanded: ").and_then(|(_, rest)| rest.strip_suffix(')'));
     let number = |text: &str| text.trim_end().parse::<u64>().ok();
@@ -128,19 +128,19 @@ fn is_expansion(before: &str, now: &str) -> bool {
     sizes.is_some_and(|(promised, size)| (promised..promised + PAGE_KB).contains(&size))
 }
 
-/// The setting in a file's text: of several words the one in brackets, of a buffer the size that it will have.
+/// The setting in the text of a file: of several choices the one in brackets, of a buffer its expanded size.
 fn setting(text: &str) -> &str {
     let text = text.trim_end();
     let within = |open, close| text.split_once(open).and_then(|(_, rest)| rest.split_once(close));
     within("(expanded: ", ')').or_else(|| within("[", ']')).map_or(text, |(word, _)| word)
 }
 
-/// Lines of `now` that are not in `before`.
+/// The lines of `now` that are not in `before`.
 fn changed_lines<'a>(before: &'a str, now: &'a str) -> impl Iterator<Item = &'a str> {
     now.lines().filter(move |line| before.lines().all(|other| other != *line))
 }
 
-/// Events that are switched on.
+/// Enabled events.
 pub(super) struct EnabledEvents {
     before: BTreeSet<String>,
 }
@@ -156,18 +156,18 @@ impl EnabledEvents {
 }
 
 impl Watcher for EnabledEvents {
-    fn left(&mut self) -> Vec<String> {
-        abridged("event left on:", &self.added())
+    fn leaks(&mut self) -> Vec<String> {
+        list(&self.added(), |event| format!("enabled event {event}"), "enabled events")
     }
 
-    fn clear(&mut self) {
+    fn remove(&mut self) {
         for event in self.added() {
             let _ = append("set_event", &format!("!{event}\n"));
         }
     }
 }
 
-/// Walking all events takes the kernel a while; one file says whether any is on.
+/// The enabled events. Listing them is slow, so a single file is read first, which shows whether there are any.
 fn enabled_events() -> impl Iterator<Item = String> {
     let none = matches!(read("events/enable").trim_end(), "" | "0");
     let list = if none { String::new() } else { fs::read_to_string(path("set_event")).unwrap_or_default() };
@@ -175,7 +175,7 @@ fn enabled_events() -> impl Iterator<Item = String> {
     ours.map(str::to_owned).collect::<Vec<_>>().into_iter()
 }
 
-/// Kprobe, uprobe, synthetic and other events that were made at run time.
+/// Dynamic events: kprobe, uprobe, synthetic and others.
 pub(super) struct DynamicEvents {
     before: BTreeSet<String>,
 }
@@ -184,39 +184,34 @@ impl DynamicEvents {
     const FILE: &str = "dynamic_events";
 
     pub(super) fn now() -> Self {
-        Self { before: Self::list().collect() }
+        Self { before: Self::all().collect() }
     }
 
-    fn list() -> impl Iterator<Item = String> {
+    fn all() -> impl Iterator<Item = String> {
         let list = fs::read_to_string(path(Self::FILE)).unwrap_or_default();
         list.lines().map(str::to_owned).collect::<Vec<_>>().into_iter()
     }
 
     fn added(&self) -> Vec<String> {
-        Self::list().filter(|event| !self.before.contains(event)).collect()
+        Self::all().filter(|event| !self.before.contains(event)).collect()
     }
 }
 
 impl Watcher for DynamicEvents {
-    fn left(&mut self) -> Vec<String> {
-        let named = |event: &String| {
+    fn leaks(&mut self) -> Vec<String> {
+        let describe = |event: &str| {
             let kind = match event.chars().next() {
                 Some('p' | 'r') if event.contains(":kprobes/") => "kprobe event",
                 Some('p' | 'r') if event.contains(":uprobes/") => "uprobe event",
-                _ => "event made at run time:",
+                _ => "dynamic event",
             };
             format!("{kind} {event}")
         };
-        let new = self.added();
-        let mut left: Vec<String> = new.iter().take(NAMED).map(named).collect();
-        if new.len() > NAMED {
-            left.push(format!("events made at run time (and {} more)", new.len() - NAMED));
-        }
-        left
+        list(&self.added(), describe, "dynamic events")
     }
 
-    fn clear(&mut self) {
-        // The last made first: one may be made of others.
+    fn remove(&mut self) {
+        // The newest first: an event may be based on older ones.
         for event in self.added().iter().rev() {
             if let Some(name) = event_name(event) {
                 let _ = append(Self::FILE, &format!("-:{name}\n"));
@@ -225,30 +220,30 @@ impl Watcher for DynamicEvents {
     }
 }
 
-/// The name in `p:kprobes/mine vfs_read`, `r8:kprobes/mine vfs_read`, `s:synthetic/mine u64 a`.
+/// The name of an event in a line such as `p:kprobes/mine vfs_read`, `r8:kprobes/mine vfs_read`, `s:synthetic/mine u64 a`.
 fn event_name(line: &str) -> Option<&str> {
     line.split_whitespace().next()?.split_once(':').map(|(_, name)| name)
 }
 
-/// Further buffers with settings of their own.
+/// Trace instances, which have buffers and settings of their own.
 pub(super) struct Instances(Listing);
 
 impl Instances {
-    const FOLDER: &str = "/sys/kernel/tracing/instances";
+    const DIRECTORY: &str = "/sys/kernel/tracing/instances";
 
     pub(super) fn now() -> Self {
-        Self(Listing::now(Self::FOLDER))
+        Self(Listing::now(Self::DIRECTORY))
     }
 }
 
 impl Watcher for Instances {
-    fn left(&mut self) -> Vec<String> {
+    fn leaks(&mut self) -> Vec<String> {
         self.0.added().iter().map(|name| format!("trace instance {}", name.display())).collect()
     }
 
-    fn clear(&mut self) {
+    fn remove(&mut self) {
         for name in self.0.added() {
-            let _ = fs::remove_dir(std::path::Path::new(Self::FOLDER).join(name));
+            let _ = fs::remove_dir(std::path::Path::new(Self::DIRECTORY).join(name));
         }
     }
 }
@@ -258,14 +253,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_setting_is_found_in_what_stands_around_it() {
+    fn a_setting_is_extracted_from_its_file() {
         assert_eq!(setting("local [global] counter\n"), "global");
         assert_eq!(setting("7 (expanded: 1408)\n"), "1408");
         assert_eq!(setting("nop\n"), "nop");
     }
 
     #[test]
-    fn a_buffer_that_is_first_used_is_no_change() {
+    fn the_first_use_of_a_buffer_is_not_a_change() {
         assert!(is_expansion("7 (expanded: 1408)\n", "1408\n"));
         assert!(is_expansion("7 (expanded: 1408)\n", "1410\n"));
         assert!(!is_expansion("7 (expanded: 1408)\n", "7\n"));
@@ -273,14 +268,14 @@ mod tests {
     }
 
     #[test]
-    fn changed_options_are_told_by_their_lines() {
+    fn changed_options_are_listed_by_line() {
         let changed: Vec<&str> =
             changed_lines("print-parent\nnosym-offset\n", "noprint-parent\nnosym-offset\n").collect();
         assert_eq!(changed, ["noprint-parent"]);
     }
 
     #[test]
-    fn the_name_of_an_event_is_found() {
+    fn the_name_of_an_event_is_extracted() {
         assert_eq!(event_name("p:kprobes/mine vfs_read"), Some("kprobes/mine"));
         assert_eq!(event_name("r8:kprobes/mine vfs_read a=$retval"), Some("kprobes/mine"));
         assert_eq!(event_name(""), None);

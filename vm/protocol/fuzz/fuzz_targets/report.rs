@@ -1,5 +1,5 @@
-//! Reads reports from a stream until it ends or is none. Nothing may panic, or take memory without end; what is read is
-//! what would be sent.
+//! Reads reports from a stream until it ends or is malformed. Reading must neither panic nor allocate without bound, and each
+//! report must survive being sent and received again.
 
 #![no_main]
 
@@ -12,12 +12,21 @@ fuzz_target!(|stream: &[u8]| {
         let before = rest.len();
         let report: Report = match receive(&mut rest) {
             Ok(report) => report,
-            Err(Error::TooLong(_)) => return assert_eq!(before - rest.len(), 4, "nothing of it is read"),
+            Err(Error::TooLong(_)) => {
+                return assert_eq!(
+                    before - rest.len(),
+                    4,
+                    "the content of a frame that is too long is not read"
+                );
+            }
             Err(_) => return,
         };
         assert!(before - rest.len() > 4);
         let mut again = Vec::new();
-        send(&mut again, &report).expect("what was short enough to be read is short enough to be sent");
-        assert_eq!(receive::<Report>(&mut again.as_slice()).expect("it was sent"), report);
+        send(&mut again, &report).expect("a report that was received can be sent");
+        assert_eq!(
+            receive::<Report>(&mut again.as_slice()).expect("a report that was sent can be received"),
+            report
+        );
     }
 });

@@ -1,7 +1,7 @@
 //! Tells kernel images from other files, by the header that the x86 boot protocol prescribes
 //! (`Documentation/arch/x86/boot.rst` in the kernel's source).
 
-use super::{ImageError, is_release};
+use super::{FormatError, is_release};
 
 /// Enough bytes to hold the boot sector, the setup header and the setup code with the version string.
 pub(super) const HEAD: u64 = 64 << 10;
@@ -15,18 +15,39 @@ const MAGIC: (usize, &[u8]) = (0x202, b"HdrS");
 /// `kernel_version`: where the version string is, less 0x200; 0 if there is none.
 const KERNEL_VERSION: usize = 0x20E;
 
+/// `setup_sects`: sectors of the setup code, after the boot sector; 0 means 4.
+const SETUP_SECTORS: usize = 0x1F1;
+
+/// `payload_offset` and `payload_length`: the compressed kernel, relative to the end of the setup code.
+const PAYLOAD: [usize; 2] = [0x248, 0x24C];
+
+/// The compressed kernel in an image; none if the header does not say where it is.
+pub(super) fn payload(image: &[u8]) -> Option<&[u8]> {
+    let number = |at: usize| {
+        let bytes = image.get(at..at + 4)?;
+        usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
+    };
+    release(image.get(..usize::try_from(HEAD).ok()?.min(image.len()))?).ok()?;
+    let sectors = match *image.get(SETUP_SECTORS)? {
+        0 => 4,
+        sectors => usize::from(sectors),
+    };
+    let begin = number(PAYLOAD[0])?.checked_add((sectors + 1) * 512)?;
+    image.get(begin..begin.checked_add(number(PAYLOAD[1])?)?).filter(|payload| !payload.is_empty())
+}
+
 /// What `uname -r` will print, from the beginning of an image; none if the image does not say.
 ///
 /// # Errors
 /// It is no image that the x86 boot protocol covers.
-pub(super) fn release(head: &[u8]) -> Result<Option<String>, ImageError> {
+pub(super) fn release(head: &[u8]) -> Result<Option<String>, FormatError> {
     if head.starts_with(b"\x7fELF") {
-        return Err(ImageError::Elf { image: "bzImage" });
+        return Err(FormatError::Elf { image: "bzImage" });
     }
     let has =
         |(offset, bytes): (usize, &[u8])| head.get(offset..).is_some_and(|rest| rest.starts_with(bytes));
     if !has(BOOT_FLAG) || !has(MAGIC) {
-        return Err(ImageError::NoHeader { header: "x86 boot header" });
+        return Err(FormatError::NoHeader { header: "x86 boot header" });
     }
     Ok(version_string(head))
 }
@@ -78,7 +99,7 @@ pub(in crate::kernel) mod tests {
     fn other_files_are_no_kernels() {
         for content in [&b""[..], b"root:x:0:0:root:/root:/bin/bash\n", &[0; 0x1000]] {
             let message = release(content).unwrap_err().to_string();
-            assert!(message.contains("is no kernel (no x86 boot header)"), "{message}");
+            assert!(message.contains("it has no x86 boot header"), "{message}");
         }
         let mut half = image("6.12\0");
         half[0x1FE] = 0;

@@ -1,6 +1,6 @@
 //! What a kernel's config says about the modules that a guest needs.
 
-use crate::kernel::error::Error;
+use super::error::Error;
 
 /// What a guest needs to reach its virtio-serial port: the option, and the module that it makes.
 const NEEDED: [(&str, &str); 2] =

@@ -1,45 +1,22 @@
-//! What is in a kernel: the image, its config, its modules.
+//! The parts of a kernel: the image, its config, its modules.
 
+mod btf;
 mod bzimage;
 mod config;
+mod error;
 mod module;
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+pub use btf::{BtfError, btf};
 pub(super) use config::{all_modules, needed_modules};
-pub use module::ModuleError;
+pub use error::{Error, FormatError, ModuleError};
 pub(super) use module::{Module, in_load_order, name_of, read};
 
-use super::error::Error;
 use crate::arch::{Arch, ImageFormat};
 use crate::host::FileError;
-
-/// Why a file is no kernel.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ImageError {
-    /// It is a program, such as the `vmlinux` that an image is made of.
-    #[error("it is no kernel image but an ELF file: give the {image} that belongs to it")]
-    Elf {
-        /// What the image is called.
-        image: &'static str,
-    },
-    /// It is something else.
-    #[error("it is no kernel (no {header})")]
-    NoHeader {
-        /// What images have.
-        header: &'static str,
-    },
-    /// The directory is none in which a kernel was built.
-    #[error("it is a directory without {image}; build one there with `{command}`")]
-    NotBuilt {
-        /// Where the image should be.
-        image: &'static str,
-        /// What builds it.
-        command: &'static str,
-    },
-}
 
 /// What `uname -r` will print in a guest with this image; none if the image does not say.
 ///

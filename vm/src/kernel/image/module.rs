@@ -5,30 +5,10 @@ use std::io::{self, Read};
 
 use object::{Object, ObjectSection};
 
-use crate::kernel::error::Error;
+use super::error::{Error, ModuleError};
 
 /// No module of a virtio driver comes near this many bytes; more is a damaged file.
 const LARGEST: u64 = 64 << 20;
-
-/// Why a file cannot be read as a module.
-#[derive(Debug, thiserror::Error)]
-pub enum ModuleError {
-    /// Its name is none of a module's.
-    #[error("it is no module")]
-    NoModule,
-    /// Of all compressions this one cannot be undone.
-    #[error("it is compressed with gzip, which the lab cannot read")]
-    Gzip,
-    /// It is no ELF file.
-    #[error("it is no ELF file")]
-    NoElf(#[from] object::Error),
-    /// It says nothing of itself.
-    #[error("it has no section .modinfo")]
-    NoInformation,
-    /// It cannot be read or decompressed.
-    #[error(transparent)]
-    Read(#[from] io::Error),
-}
 
 /// A module, decompressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,12 +80,12 @@ fn depends(info: &[u8]) -> Vec<String> {
 ///
 /// `find` looks modules up by name; it is asked for several at once because looking can mean to unpack an archive.
 /// `kernel` and `place` are for messages.
-pub(in crate::kernel) fn in_load_order(
+pub(in crate::kernel) fn in_load_order<E: From<Error>>(
     wanted: &[&str],
     kernel: &str,
     place: &str,
-    mut find: impl FnMut(&[String]) -> Result<Vec<Module>, Error>,
-) -> Result<Vec<Module>, Error> {
+    mut find: impl FnMut(&[String]) -> Result<Vec<Module>, E>,
+) -> Result<Vec<Module>, E> {
     let mut known: HashMap<String, (Module, Vec<String>)> = HashMap::new();
     let mut missing: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
     while !missing.is_empty() {
@@ -115,7 +95,7 @@ pub(in crate::kernel) fn in_load_order(
         }
         if let Some(name) = missing.iter().find(|name| !known.contains_key(*name)) {
             let (module, kernel, place) = (name.clone(), kernel.to_owned(), place.to_owned());
-            return Err(Error::NoModule { module, kernel, place });
+            return Err(Error::NoModule { module, kernel, place }.into());
         }
         let depends = known.values().flat_map(|(_, depends)| depends);
         missing = depends.filter(|name| !known.contains_key(*name)).cloned().collect();
@@ -161,7 +141,8 @@ pub(in crate::kernel) mod tests {
 
     fn order(modules: &[Module], wanted: &[&str]) -> Result<Vec<String>, Error> {
         let find = |names: &[String]| {
-            Ok(modules.iter().filter(|module| names.contains(&module.name)).cloned().collect())
+            let found = modules.iter().filter(|module| names.contains(&module.name));
+            Ok::<_, Error>(found.cloned().collect())
         };
         let ordered = in_load_order(wanted, "5.10", "the package", find)?;
         Ok(ordered.into_iter().map(|module| module.name).collect())

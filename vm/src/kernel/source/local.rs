@@ -9,7 +9,7 @@ use crate::arch::{self, Arch};
 use crate::event::Observer;
 use crate::host::{FileError, digest};
 use crate::kernel::error::Error;
-use crate::kernel::image::{self, ImageError, Module};
+use crate::kernel::image::{self, FormatError, Module};
 use crate::kernel::parts::Parts;
 use crate::kernel::spec::Spec;
 use crate::kernel::stored::{Store, Stored};
@@ -98,8 +98,8 @@ fn find(path: &Path) -> Result<LocalImage, Error> {
 fn build_tree(tree: &Path, arch: &Arch) -> Result<LocalImage, Error> {
     let image = tree.join(arch.built_image);
     if !image.exists() {
-        let source = ImageError::NotBuilt { image: arch.built_image, command: arch.build_command };
-        return Err(Error::NoKernel { path: tree.to_owned(), source });
+        let source = FormatError::NotBuilt { image: arch.built_image, command: arch.build_command };
+        return Err(image::Error::NoKernel { path: tree.to_owned(), source }.into());
     }
     let from_image = image::release(&image, arch)?;
     let noted = fs::read_to_string(tree.join("include/config/kernel.release")).ok();
@@ -178,7 +178,7 @@ impl LocalImage {
         };
         image::in_load_order(&wanted, &kernel, &place, |names| {
             let files = names.iter().filter_map(|name| find_file(&self.module_directories, name));
-            files.map(|file| read_module(&file)).collect()
+            files.map(|file| read_module(&file)).collect::<Result<_, _>>()
         })
     }
 
@@ -192,7 +192,7 @@ impl LocalImage {
 
 fn read_module(file: &Path) -> Result<Module, Error> {
     let content = fs::File::open(file).map_err(FileError::of("read", file))?;
-    image::read(&file.file_name().unwrap_or_default().to_string_lossy(), content)
+    Ok(image::read(&file.file_name().unwrap_or_default().to_string_lossy(), content)?)
 }
 
 /// The file of a module in the first of the directories that has it.
@@ -289,7 +289,13 @@ mod tests {
     fn a_build_tree_is_used_where_it_lies() {
         let tree = tempfile::tempdir().unwrap();
         let error = find(tree.path()).unwrap_err();
-        assert!(matches!(error, Error::NoKernel { source: ImageError::NotBuilt { .. }, .. }), "{error:?}");
+        assert!(
+            matches!(
+                error,
+                Error::Image(image::Error::NoKernel { source: FormatError::NotBuilt { .. }, .. })
+            ),
+            "{error:?}"
+        );
 
         write(tree.path().join(GUEST.built_image), image("6.13.0-mine x\0"));
         write(tree.path().join(".config"), AS_MODULES);

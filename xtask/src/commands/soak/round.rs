@@ -82,7 +82,7 @@ impl Round {
         if let Some(kernel) = report.kernels.iter().find(|kernel| kernel.outcome == KernelOutcome::Error) {
             let error = kernel.error.clone().unwrap_or_default();
             // One that is stopped while it boots has no test to blame.
-            let stopped = one == Some(Outcome::TimedOut) && error.starts_with("nothing came from the guest");
+            let stopped = one == Some(Outcome::TimedOut) && error.starts_with("the guest reported nothing");
             return match stopped && code == Some(3) {
                 true => Ok(format!("{} did not come up", kernel.spec)),
                 false => Err(format!("{}: {error}", kernel.spec)),

@@ -1,6 +1,7 @@
-//! The window: memory of the host that this guest reads, in which payloads come. It is the memory of a PCI device, QEMU's
-//! ivshmem (QEMU's manual, "Inter-VM Shared Memory device"), and needs no driver: sysfs lets root map it (Linux,
-//! `Documentation/PCI/sysfs-pci.rst`). A port brings 4 KiB at a time.
+//! The shared memory region: memory of the host that the guest can read, and that holds the payload.
+//!
+//! The guest sees it as the memory of a PCI device, QEMU's ivshmem (QEMU's manual, "Inter-VM Shared Memory device"). It needs
+//! no driver: sysfs lets root map it (Linux, `Documentation/PCI/sysfs-pci.rst`). A port transfers only 4 KiB at a time.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,33 +13,33 @@ use std::slice;
 use nix::libc::c_void;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap};
 
-/// The device by its vendor and device identifiers (QEMU, `docs/specs/ivshmem-spec.txt`), as sysfs prints them.
+/// Vendor and device identifiers (QEMU, `docs/specs/ivshmem-spec.txt`), as sysfs prints them.
 const DEVICE: [(&str, &str); 2] = [("vendor", "0x1af4"), ("device", "0x1110")];
 
-/// The window, mapped for as long as the agent lives.
-pub(crate) struct Window {
+/// The region, mapped for the agent's lifetime.
+pub(crate) struct SharedMemory {
     start: NonNull<c_void>,
     length: NonZeroUsize,
 }
 
-impl Window {
-    /// The one that this machine has, if it has one and its kernel lets it be read.
+impl SharedMemory {
+    /// Maps the machine's region; `None` if it has none, or if its kernel does not allow mapping it.
     pub(crate) fn open() -> Option<Self> {
         let device = find(Path::new("/sys/bus/pci/devices"))?;
         let mapped = map(&device);
         mapped.map_err(|error| eprintln!("hooklab-agent: failed to map {}: {error}", device.display())).ok()
     }
 
-    /// How much fits in, in bytes.
+    /// Size of the region, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.length.get() as u64
     }
 
-    /// What is in it: as many bytes from its beginning, or all.
+    /// The first `bytes` of the region, or all of it if it is smaller.
     pub(crate) fn content(&self, bytes: u64) -> &[u8] {
         let length = usize::try_from(bytes).unwrap_or(usize::MAX).min(self.length.get());
-        // SAFETY: the mapping is as long and is never undone; the host writes to it, if at all, before it says that something
-        // is in it.
+        // SAFETY: the mapping is at least this long and is never unmapped; the host finishes writing to it before it sends the
+        // request that leads here.
         unsafe { slice::from_raw_parts(self.start.as_ptr().cast(), length) }
     }
 }
@@ -51,13 +52,13 @@ fn find(devices: &Path) -> Option<PathBuf> {
     devices.find(|device| DEVICE.iter().all(|expected| is(device, *expected)))
 }
 
-fn map(device: &Path) -> io::Result<Window> {
+fn map(device: &Path) -> io::Result<SharedMemory> {
     fs::write(device.join("enable"), "1")?;
-    // The third of its regions is the memory.
+    // BAR 2 is the memory.
     let memory = File::open(device.join("resource2"))?;
     let length = usize::try_from(memory.metadata()?.len()).ok().and_then(NonZeroUsize::new);
     let length = length.ok_or(io::ErrorKind::UnexpectedEof)?;
-    // SAFETY: a new mapping, where there was none, that nobody unmaps.
+    // SAFETY: the kernel chooses an unused address range, and nothing unmaps it.
     let start = unsafe { mmap(None, length, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, &memory, 0) }?;
-    Ok(Window { start, length })
+    Ok(SharedMemory { start, length })
 }

@@ -2,22 +2,19 @@
 
 use std::fs;
 
-use serde_json::Value;
-
-use crate::support::{Xtask, root};
+use crate::support::{TestEnv, root};
 
 #[test]
 fn the_page_of_kernels_says_what_the_guests_say() {
-    let scratch = tempfile::tempdir().unwrap();
-    let json = scratch.path().join("out.json").display().to_string();
+    let env = TestEnv::shared();
     // As the page says that its tables were made.
     let page = fs::read_to_string(root().join("docs/kernels.md")).unwrap();
     let words = "vm-test --all one_pid --locked --accel tcg --json";
     assert!(page.contains(&format!("cargo xtask {words} ")), "{page}");
+    let json = env.path("out.json").display().to_string();
     let words: Vec<&str> = words.split(' ').chain([json.as_str()]).collect();
-    Xtask::with_kernels(&words).ends_with(0);
+    let report = env.run(&words).exits_with(0).report;
 
-    let report: Value = serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();
     let kernels = report["kernels"].as_array().unwrap();
     assert!(kernels.len() >= 11, "{report}");
     for kernel in kernels {
@@ -26,5 +23,5 @@ fn the_page_of_kernels_says_what_the_guests_say() {
             assert!(test["loads"][0]["jited_bytes"].as_u64() > Some(0), "{test}");
         }
     }
-    Xtask::new(&["doc", &json, "--check"]).ends_with(0);
+    TestEnv::empty().run(&["doc", &json, "--check"]).exits_with(0);
 }

@@ -1,0 +1,140 @@
+//! `failures.jsonl` has what Linux 5.10, 6.12 and 7.3 and libbpf 1.7 said of the programs in `tests/programs/explain`.
+
+use serde::Deserialize;
+
+use super::*;
+
+/// A failure as it was recorded, with its cause.
+#[derive(Deserialize)]
+struct Recorded {
+    kernel: String,
+    step: String,
+    errno: i32,
+    messages: String,
+    short_log: String,
+    whole_log: String,
+    source: Option<String>,
+    subject: Option<RecordedSubject>,
+    program_type: Option<bool>,
+    map_type: Option<bool>,
+    cause: Cause,
+}
+
+#[derive(Deserialize)]
+struct RecordedSubject {
+    name: String,
+    section: String,
+    kind: u32,
+    kind_name: Option<String>,
+}
+
+fn recorded() -> Vec<Recorded> {
+    include_str!("failures.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn cause(recorded: &Recorded) -> Cause {
+    let subject = recorded.subject.as_ref().map(|subject| Subject {
+        name: subject.name.clone(),
+        section: subject.section.clone(),
+        kind: subject.kind,
+        kind_name: subject.kind_name.clone(),
+    });
+    classify(&Failure {
+        step: match &recorded.step[..] {
+            "Open" => Step::Open,
+            "Load" => Step::Load,
+            _ => Step::Attach,
+        },
+        errno: recorded.errno,
+        messages: &recorded.messages,
+        short_log: &recorded.short_log,
+        whole_log: &recorded.whole_log,
+        source: recorded.source.as_deref(),
+        subject: subject.as_ref(),
+        support: Support { program_type: recorded.program_type, map_type: recorded.map_type },
+    })
+}
+
+#[test]
+fn what_kernels_said_has_the_cause_that_it_had() {
+    for recorded in recorded() {
+        let program = recorded.subject.as_ref().map(|subject| &subject.name[..]).unwrap_or_default();
+        assert_eq!(cause(&recorded), recorded.cause, "{program} on {}", recorded.kernel);
+    }
+}
+
+#[test]
+fn every_class_that_a_guest_can_show_is_recorded() {
+    let mut classes: Vec<&str> = recorded().iter().map(|recorded| recorded.cause.class.name()).collect();
+    classes.sort_unstable();
+    classes.dedup();
+    let expected = [
+        "attach-target",
+        "core-relocation",
+        "helper",
+        "kfunc",
+        "map-type",
+        "no-btf",
+        "out-of-memory",
+        "program-type",
+        "too-large",
+        "verifier",
+    ];
+    assert_eq!(classes, expected);
+}
+
+fn failure(errno: Errno, messages: &str) -> Cause {
+    classify(&Failure {
+        step: Step::Load,
+        errno: errno as i32,
+        messages,
+        short_log: "",
+        whole_log: "",
+        source: None,
+        subject: None,
+        support: Support::default(),
+    })
+}
+
+#[test]
+fn what_a_process_may_not_do_is_told_from_what_is_not_safe() {
+    assert_eq!(failure(Errno::EPERM, "").class, CauseClass::NotPermitted);
+    assert_eq!(
+        failure(Errno::EPERM, "libbpf: map 'm': failed to create: -EPERM\n").class,
+        CauseClass::NotPermitted
+    );
+}
+
+#[test]
+fn what_nothing_is_known_of_is_told_in_libbpf_s_words() {
+    let cause = failure(
+        Errno::EIO,
+        "libbpf: prog 'a': something \u{1b}[2Jelse\nlibbpf: prog 'a': failed to load: -5\n",
+    );
+    assert_eq!((cause.class, &cause.text[..]), (CauseClass::Other, "something  [2Jelse"));
+    assert_eq!(failure(Errno::EIO, "").text, "Input/output error (os error 5)");
+}
+
+#[test]
+fn a_log_without_its_end_gives_no_last_instruction() {
+    let whole = "0: R1=ctx() R10=fp0\n; sum(); @ a.c:1\n0: (b7) r0 = 0\n1: (b7) r0 = 1\n";
+    let short = "R1 !read_ok\nverification time 7 usec\nprocessed 9 insns (limit 1000000)\n";
+    let of = |whole_log: &str| {
+        let subject = None;
+        let support = Support::default();
+        classify(&Failure {
+            step: Step::Load,
+            errno: Errno::EACCES as i32,
+            messages: "",
+            short_log: short,
+            whole_log,
+            source: None,
+            subject,
+            support,
+        })
+    };
+    let (cut, complete) = (of(whole), of(&format!("{whole}R1 !read_ok\n")));
+    assert_eq!((cut.text.as_str(), cut.instruction, cut.source), ("R1 !read_ok", None, None));
+    assert_eq!(complete.instruction.as_deref(), Some("1: (b7) r0 = 1"));
+    assert_eq!(complete.source.as_deref(), Some("sum(); @ a.c:1"));
+}
