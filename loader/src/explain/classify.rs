@@ -86,9 +86,18 @@ pub(super) fn classify(failure: &Failure<'_>) -> Cause {
     }
 }
 
+/// What the verifier says when it gives up: it has followed more instructions or jumps than it does.
+const TOO_LONG: [&str; 2] = ["program is too large", "jumps is too complex"];
+
+/// The program at which libbpf gave up.
+pub(super) fn failed_program(messages: &str) -> Option<&str> {
+    let is_it = |warning: &&str| warning.starts_with("prog '") && warning.contains("': failed to load: ");
+    warnings(messages).find(is_it).and_then(quoted)
+}
+
 /// Whether there is more to learn of a log with the instructions than that the program takes too long to verify.
 pub(super) fn wants_instructions(error: Option<&str>) -> bool {
-    error.is_some_and(|error| !error.contains("program is too large"))
+    error.is_some_and(|error| !TOO_LONG.iter().any(|words| error.contains(words)))
 }
 
 /// Whether a log has its end: of one that is too long, old kernels give the beginning.

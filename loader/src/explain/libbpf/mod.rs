@@ -14,6 +14,7 @@ use hooklab_types::explain::{Cause, Explained, ObjectAnswer, ObjectDetails, Prog
 use hooklab_types::loader::Cost;
 use nix::errno::Errno;
 
+use self::loaded::Loaded;
 use self::source::{Described, Refused, Source};
 use super::classify::{self, Failure, Step, Subject};
 use super::{Findings, log, probe};
@@ -55,10 +56,13 @@ impl Source<'_> {
         map_kinds: &[(String, u32)],
         details: &mut ObjectDetails,
     ) -> Vec<ProgramAnswer> {
-        let mut alone = |place: usize| self.try_alone(place, &subjects[place], attach, map_kinds, details);
+        let mut alone = |place: usize, known: Option<Refused>| {
+            let first = known.map_or_else(|| self.load_alone(place), Err);
+            self.answer(first, place, &subjects[place], attach, map_kinds, details)
+        };
         let places = 0..subjects.len();
         if places.len() < 2 {
-            return places.map(alone).collect();
+            return places.map(|place| alone(place, None)).collect();
         }
         match self.load(None, LOG_STATISTICS, SHORT_LOG) {
             Ok(loaded) => {
@@ -68,30 +72,43 @@ impl Source<'_> {
             }
             Err(refused) if classify::is_of_object(&refused.messages) => {
                 let same = |subject| refused.answer(subject, map_kinds);
-                match alone(0).explained.cause == same(&subjects[0]).explained.cause {
+                match alone(0, None).explained.cause == same(&subjects[0]).explained.cause {
                     true => subjects.iter().map(same).collect(),
-                    false => places.map(alone).collect(),
+                    false => places.map(|place| alone(place, None)).collect(),
                 }
             }
-            Err(_) => places.map(alone).collect(),
+            Err(refused) => {
+                // The kernel said of this one what it would say of it alone; some take it seconds.
+                let name = classify::failed_program(&refused.messages).unwrap_or_default();
+                let known = subjects.iter().position(|subject| subject.name == name);
+                let known = known.filter(|_| refused.errno != Errno::ENOSPC as i32);
+                let mut refused = Some(refused);
+                let known = |place| if known == Some(place) { refused.take() } else { None };
+                places.map(known).enumerate().map(|(place, known)| alone(place, known)).collect()
+            }
         }
     }
 
-    /// Loads one program alone; if that fails, once more for its log.
-    fn try_alone(
+    /// Loads one program alone.
+    fn load_alone(&self, place: usize) -> Result<Loaded, Refused> {
+        match self.load(Some(place), LOG_STATISTICS, SHORT_LOG) {
+            // Too little room for a log makes the kernel refuse what it would take: without one it is true to itself.
+            Err(refused) if refused.errno == Errno::ENOSPC as i32 => self.load(Some(place), 0, LONG_LOG),
+            other => other,
+        }
+    }
+
+    /// What came of loading one program; if that failed, it is loaded once more for its log.
+    fn answer(
         &self,
+        first: Result<Loaded, Refused>,
         place: usize,
         subject: &Subject,
         attach: bool,
         map_kinds: &[(String, u32)],
         details: &mut ObjectDetails,
     ) -> ProgramAnswer {
-        let refused = match self.load(Some(place), LOG_STATISTICS, SHORT_LOG) {
-            // Too little room for a log makes the kernel refuse what it would take: without one it is true to itself.
-            Err(refused) if refused.errno == Errno::ENOSPC as i32 => self.load(Some(place), 0, LONG_LOG),
-            other => other,
-        };
-        let mut refused = match refused {
+        let mut refused = match first {
             Ok(loaded) => {
                 details.maps = loaded.maps();
                 return loaded.answer(place, subject, attach);
