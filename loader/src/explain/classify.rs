@@ -284,7 +284,9 @@ fn of_program_type(failure: &Failure<'_>) -> Option<(CauseClass, String)> {
     // The verifier printed no error: the kernel has not looked at the instructions.
     // Attaching can be invalid for many reasons, but the kinds that attach to many places at once came late.
     let is_late = [".multi", ".session"].iter().any(|kind| subject.section.contains(kind));
-    let is_it = failure.step == Step::Load || failure.step == Step::Attach && is_late;
+    // Some programs libbpf itself does not take.
+    let saw_it = warnings(failure.messages).any(|warning| warning.contains("BPF program load failed"));
+    let is_it = failure.step == Step::Load && saw_it || failure.step == Step::Attach && is_late;
     (refused && unseen && is_it).then(|| {
         let text = format!("the kernel does not have the attach type of `{}` ({kind})", subject.section);
         (CauseClass::ProgramType, text)

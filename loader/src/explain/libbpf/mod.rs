@@ -10,7 +10,9 @@ mod source;
 
 use std::path::Path;
 
-use hooklab_types::explain::{Cause, Explained, ObjectAnswer, ObjectDetails, ProgramAnswer, Verdict};
+use hooklab_types::explain::{
+    Cause, CauseClass, Explained, ObjectAnswer, ObjectDetails, ProgramAnswer, Verdict,
+};
 use hooklab_types::loader::Cost;
 use nix::errno::Errno;
 
@@ -130,6 +132,11 @@ impl Source<'_> {
             }
         }
         let cause = refused.cause(Step::Load, Some((subject, place, &whole)), map_kinds);
+        if let Some(other) = classify::failed_program(&refused.messages).filter(|name| *name != subject.name)
+        {
+            return subject
+                .not_tried(format!("libbpf loads it only together with `{other}`, which does not load"));
+        }
         let short = refused.log(place);
         let log = match whole.is_empty() || classify::is_complete(&whole, error.as_deref()) {
             true if !whole.is_empty() => whole,
@@ -175,10 +182,20 @@ impl Refused {
 impl Subject {
     /// The answer about a program that did not load.
     fn refused(&self, cause: Cause, log: Option<String>) -> ProgramAnswer {
+        self.without_cost(Verdict::Refused, cause, log)
+    }
+
+    /// The answer about a program of which nothing was found out, and why.
+    fn not_tried(&self, why: String) -> ProgramAnswer {
+        let cause = Cause { class: CauseClass::Other, text: why, source: None, instruction: None };
+        self.without_cost(Verdict::NotTried, cause, None)
+    }
+
+    fn without_cost(&self, verdict: Verdict, cause: Cause, log: Option<String>) -> ProgramAnswer {
         let explained = Explained {
             section: self.section.clone(),
             kind: self.kind_name.clone(),
-            verdict: Verdict::Refused,
+            verdict,
             cause: Some(cause),
             seconds: None,
             log,
@@ -206,8 +223,6 @@ fn shortened(log: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use hooklab_types::explain::CauseClass;
-
     use super::*;
 
     #[test]
