@@ -154,6 +154,8 @@ fn object_at(
         let directory = vmlinux::directory(lab, source.kernels, packager, observer)?;
         flags.push(format!("-ffile-prefix-map={}=include", directory.display()));
         flags.extend(["-isystem".into(), directory.display().to_string()]);
+        // Since 7.0 the kernel itself is built with this: its structs embed others by their tags.
+        flags.push("-fms-extensions".into());
     }
     observer.notify(Event::Step(format!("compiling {}", source.file())));
     if !compile(source.directory(), &source.file(), structs, &flags, output)? {
@@ -188,6 +190,13 @@ fn compile(
         let _ = input.write_all(text.as_bytes());
     }
     Ok(child.wait().context("failed to run clang")?.success())
+}
+
+/// The header of the same name beside a source, if there is one: it has the structs that the program sends.
+pub fn header_beside(source: &Path) -> Option<PathBuf> {
+    let file = source.file_name()?.to_str()?;
+    let header = source.with_file_name(format!("{}.h", file.split('.').next()?));
+    header.is_file().then_some(header)
 }
 
 /// The names of the structs that a header defines, found as `ecc` finds them: by `struct NAME {`.

@@ -38,6 +38,16 @@ pub struct Refused {
     pub source_file: PathBuf,
 }
 
+/// The program at fault: no kernel could load it.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to use {}: {why}", path.display())]
+pub struct BadProgram {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub why: String,
+}
+
 /// The user's own build failed; cargo has said why.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to build the tests: see above")]
@@ -68,7 +78,9 @@ impl Exit {
         err!("{} {error:#}", console::style("error:").red().bold().for_stderr());
         match () {
             () if error.is::<UsageError>() => Self::Usage,
-            () if error.is::<Refused>() || error.is::<BuildFailed>() => Self::TestsFailed,
+            () if error.is::<Refused>() || error.is::<BadProgram>() || error.is::<BuildFailed>() => {
+                Self::TestsFailed
+            }
             () => Self::Lab,
         }
     }

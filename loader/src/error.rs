@@ -56,7 +56,7 @@ pub enum Error {
 
     /// The object has no program to attach.
     #[error(
-        "failed to use `{}`: there is no program in it; put one into a section such as SEC(\"tp/CATEGORY/NAME\")",
+        "failed to use `{}`: there is no program in it; put one into SEC(\"tp/CATEGORY/NAME\")",
         path.display()
     )]
     NoProgram {
@@ -110,6 +110,32 @@ pub enum Error {
         name: String,
         /// The flag that would set it.
         flag: String,
+    },
+
+    /// `--set` names a variable that the object does not have.
+    #[error(
+        "failed to set `{name}`: `{}` has no such global; {}",
+        path.display(),
+        if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) }
+    )]
+    UnknownGlobal {
+        /// The path that the user gave.
+        path: PathBuf,
+        /// The variable.
+        name: String,
+        /// The variables that there are.
+        known: Vec<String>,
+    },
+
+    /// `--set` gives a variable a value that it cannot have.
+    #[error("failed to set `{name}` to `{value}`: {reason}")]
+    BadValue {
+        /// The variable.
+        name: String,
+        /// The value, as the user gave it.
+        value: String,
+        /// What is wrong with it, as a clause.
+        reason: String,
     },
 
     /// `--event` names a struct that the object does not have.
@@ -254,12 +280,12 @@ impl Error {
     /// The exit code for this error, as listed in [`EXIT_CODES`].
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::ForeignFlag { .. } => 2,
+            Self::ForeignFlag { .. } | Self::BadValue { .. } => 2,
             Self::Unreadable { .. } => 3,
             Self::NotEbpf { .. } => 4,
             Self::NoProgram { .. } => 5,
             Self::NothingAttached { .. } | Self::NotAttachable { .. } => 6,
-            Self::NoGlobal { .. } | Self::NoStruct { .. } => 7,
+            Self::NoGlobal { .. } | Self::UnknownGlobal { .. } | Self::NoStruct { .. } => 7,
             Self::ConstantFolded { .. } => 8,
             Self::NoVariable { .. } => 15,
             Self::NotPermitted => 9,

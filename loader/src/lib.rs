@@ -14,6 +14,7 @@ pub mod demo;
 pub mod error;
 mod events;
 pub mod explain;
+pub mod globals;
 pub mod hook;
 mod loader;
 pub mod loaders;

@@ -149,6 +149,20 @@ impl Object {
         Ok(Some(global))
     }
 
+    /// The names of the global variables, in the order of the symbols.
+    pub fn globals(&self) -> Vec<String> {
+        let Ok(elf) = object::File::parse(&*self.bytes) else { return Vec::new() };
+        let is_data =
+            |section: &str| [".rodata", ".data", ".bss"].iter().any(|start| section.starts_with(start));
+        let is_global = |symbol: &object::Symbol<'_, '_>| {
+            let section = symbol.section_index().and_then(|index| elf.section_by_index(index).ok());
+            symbol.kind() == SymbolKind::Data
+                && section.is_some_and(|section| section.name().is_ok_and(is_data))
+        };
+        let globals = elf.symbols().filter(is_global);
+        globals.filter_map(|symbol| symbol.name().ok().map(str::to_owned)).collect()
+    }
+
     /// The names of the maps that the object defines.
     pub fn map_names(&self) -> Vec<String> {
         let Ok(elf) = object::File::parse(&*self.bytes) else { return Vec::new() };

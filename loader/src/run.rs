@@ -18,7 +18,7 @@ use crate::output::Printer;
 use crate::trace::TracePipe;
 use crate::{
     Assignment, AttachedProgram, Attachment, Attempt, Error, Failure, Global, Job, Loader, Object, Place,
-    Program, Setting, Value, preflight,
+    Program, Setting, Value, globals, preflight,
 };
 
 /// The variable that `--pid-filter` sets.
@@ -156,7 +156,27 @@ fn values(options: &Options<'_>, object: &Object) -> Result<Vec<Value>, Error> {
         let bytes = pid.get().to_ne_bytes().to_vec();
         find_filter(object).map(|global| Value { global, bytes })
     });
-    filter.into_iter().collect()
+    let set = options.set.iter().map(|assignment| {
+        let value = globals::value(object, assignment)?;
+        match value.global.is_read {
+            true => Ok(value),
+            false => Err(constant_folded(object, &assignment.name, "--set")),
+        }
+    });
+    let values: Vec<Value> = filter.into_iter().chain(set).collect::<Result<_, _>>()?;
+    let twice = values
+        .iter()
+        .enumerate()
+        .find(|(at, value)| values[..*at].iter().any(|before| before.global.name == value.global.name));
+    match twice {
+        Some((_, Value { global, .. })) => {
+            let assignment = options.set.iter().rfind(|assignment| assignment.name == global.name);
+            let value = assignment.map(|assignment| assignment.value.clone()).unwrap_or_default();
+            let reason = "it is set twice".to_owned();
+            Err(Error::BadValue { name: global.name.clone(), value, reason })
+        }
+        None => Ok(values),
+    }
 }
 
 /// Describes a program for the line of JSON.

@@ -33,7 +33,11 @@ mod report;
 #[cfg(feature = "lab")]
 mod retries;
 #[cfg(feature = "lab")]
+mod run;
+#[cfg(feature = "lab")]
 mod saved;
 mod support;
 mod tutorial;
+#[cfg(feature = "lab")]
+mod unsupported;
 mod usage;

@@ -124,7 +124,8 @@ pub struct Record {
     /// The type that the record was decoded as, such as `event`; `None` if none fits.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub type_name: Option<String>,
-    /// The value as libbpf prints it, such as `{.pid = (int)7,.comm = (char[16])"cat"}`, or hexadecimal digits if no type fits.
+    /// The value as libbpf prints it, such as `{.pid = (int)7,.comm = (char[16])"cat"}`, or hexadecimal digits if no type
+    /// fits.
     pub value: String,
     /// The size of the record in bytes.
     pub bytes: u64,

@@ -55,8 +55,7 @@ impl Package {
             .collect::<Result<Vec<PathBuf>, _>>()
             .context("failed to find a directory")?;
         let directory = self.source.parent().unwrap_or(Path::new(""));
-        let beside = source.with_file_name(format!("{}.h", name(&source)));
-        let header = self.header.clone().or_else(|| beside.is_file().then_some(beside));
+        let header = self.header.clone().or_else(|| compile::header_beside(&source));
         let output = self.output.as_deref().unwrap_or(directory);
 
         let reporter = report::steps();
@@ -72,10 +71,4 @@ impl Package {
         out!("{}", String::from_utf8_lossy(&written).trim_end());
         Ok(Exit::Success)
     }
-}
-
-/// What a file's name has before its first dot.
-fn name(path: &Path) -> String {
-    let file = path.file_name().unwrap_or_default().to_string_lossy();
-    file.split('.').next().unwrap_or_default().to_owned()
 }

@@ -56,7 +56,7 @@ pub fn directory(
                 ));
             };
             observer.notify(Event::Note(format!(
-                "{NAME} has the types of the running kernel, since those of the newest are not to be had: {error:#}"
+                "{NAME} has the types of the running kernel, since those of the newest are not available: {error:#}"
             )));
             return write(lab, packager, &format!("running-{:032x}", xxh3(&types)), || Ok(types), observer);
         }

@@ -30,12 +30,12 @@ impl Observer for Fanout<'_> {
 }
 
 /// What shows a person how work goes that runs no tests.
-pub fn steps() -> Box<dyn Observer> {
+pub fn steps() -> Box<dyn Observer + Send> {
     live(false, Naming::Plain)
 }
 
 /// What shows a person how the work goes: bars on a terminal, lines elsewhere.
-pub fn live(verbose_lines: bool, naming: Naming) -> Box<dyn Observer> {
+pub fn live(verbose_lines: bool, naming: Naming) -> Box<dyn Observer + Send> {
     let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
     if terminal && std::env::var_os("TERM").is_none_or(|term| term != "dumb") {
         Box::new(progress::Progress::new(naming))

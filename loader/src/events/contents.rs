@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use hooklab_types::loader::{MapContents, MapEntry};
 use libbpf_rs::btf::TypeId;
+use libbpf_rs::btf::types::{Ptr, Struct};
 use libbpf_rs::{MapCore as _, MapFlags, MapHandle, MapType};
 
 use super::types::{Types, hexadecimal};
@@ -55,17 +56,11 @@ fn value(map: &MapHandle, key: &[u8]) -> Option<Vec<Vec<u8>>> {
 
 /// The types of a map's keys and values: a map is a variable of a struct with pointers to them.
 fn definition(types: &Types, name: &str) -> Option<(Option<TypeId>, Option<TypeId>)> {
-    use libbpf_rs::ReferencesType as _;
-    use libbpf_rs::btf::types::{Ptr, Struct, Var};
-
-    let btf = types.btf();
-    let variable =
-        btf.type_by_kind::<Var<'_>>().find(|variable| variable.name().is_some_and(|of| of == name))?;
-    let definition = Struct::try_from(variable.referenced_type().skip_mods_and_typedefs()).ok()?;
+    let definition = Struct::try_from(types.variable(name)?).ok()?;
     let member = |wanted: &str| {
         let member = definition.iter().find(|member| member.name.is_some_and(|of| of == wanted))?;
-        let pointer: Ptr<'_> = btf.type_by_id(member.ty)?;
-        Some(pointer.referenced_type().type_id())
+        let pointer: Ptr<'_> = types.btf().type_by_id(member.ty)?;
+        Some(pointer.next_type()?.type_id())
     };
     Some((member("key"), member("value")))
 }

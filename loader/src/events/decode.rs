@@ -27,50 +27,75 @@ impl Framing {
     }
 }
 
+/// A struct, and where it is described.
+#[derive(Clone)]
+pub(crate) struct Layout {
+    pub(crate) types: Rc<RefCell<Types>>,
+    pub(crate) id: TypeId,
+    pub(crate) name: String,
+}
+
+/// The structs that records may have.
+#[derive(Clone, Default)]
+pub(crate) struct Known {
+    /// Those of the object's BTF.
+    pub(crate) btf: Option<Rc<RefCell<Types>>>,
+    /// Those of the program's variables, by its debugging information.
+    pub(crate) variables: Option<Rc<RefCell<Types>>>,
+}
+
+impl Known {
+    /// The struct of that name.
+    pub(crate) fn named(&self, name: &str) -> Option<Layout> {
+        [&self.btf, &self.variables].into_iter().flatten().find_map(|types| {
+            let found = types.borrow().structs().find(|(_, of, _)| of == name);
+            found.map(|(id, name, _)| Layout { types: Rc::clone(types), id, name })
+        })
+    }
+
+    /// The only struct whose records have that size. Debugging information knows all that a program can send; BTF may lack just
+    /// that struct, and have one of the same size that is sent by nobody, so it is asked only without.
+    fn only_of(&self, framing: Framing, size: usize) -> Option<Layout> {
+        let types = self.variables.as_ref().or(self.btf.as_ref())?;
+        let known = types.borrow();
+        let mut fitting = known.structs().filter(|(.., of)| *of > 0 && framing.of(*of) == size);
+        let (id, name, _) = fitting.next()?;
+        fitting.next().is_none().then(|| Layout { types: Rc::clone(types), id, name })
+    }
+}
+
 /// Decodes the records of one map.
 pub(crate) struct Decoder {
     map: String,
     framing: Framing,
-    types: Option<Rc<RefCell<Types>>>,
+    known: Known,
     choice: Choice,
 }
 
 /// As what records are decoded.
 enum Choice {
     /// As this struct, whatever their size.
-    Named(TypeId, String),
+    Named(Layout),
     /// As the only struct of the size that all have had so far; which that is, as soon as there was one.
-    BySize(Option<(usize, Option<(TypeId, String)>)>),
+    BySize(Option<(usize, Option<Layout>)>),
     /// Not at all: their sizes differ.
     Nothing,
 }
 
 impl Decoder {
     /// Decodes records as this struct or, without one, as the only struct of their size.
-    pub(crate) fn new(
-        map: String,
-        framing: Framing,
-        types: Option<Rc<RefCell<Types>>>,
-        named: Option<(TypeId, String)>,
-    ) -> Self {
-        let choice = named.map_or(Choice::BySize(None), |(id, name)| Choice::Named(id, name));
-        Self { map, framing, types, choice }
+    pub(crate) fn new(map: String, framing: Framing, known: Known, named: Option<Layout>) -> Self {
+        let choice = named.map_or(Choice::BySize(None), Choice::Named);
+        Self { map, framing, known, choice }
     }
 
     /// Decodes a record.
     pub(crate) fn decode(&mut self, bytes: &[u8]) -> Record {
         self.choose(bytes.len());
-        let chosen = match &self.choice {
-            Choice::Named(id, name) | Choice::BySize(Some((_, Some((id, name))))) => {
-                Some((*id, name.clone()))
-            }
+        let decoded = match &self.choice {
+            Choice::Named(layout) | Choice::BySize(Some((_, Some(layout)))) => describe(layout, bytes),
             _ => None,
         };
-        let decoded = chosen.and_then(|(id, name)| {
-            let text = self.types.as_ref()?.borrow_mut().describe(id, bytes)?;
-            let value = text.strip_prefix(&format!("(struct {name})")).unwrap_or(&text).to_owned();
-            Some((name, value))
-        });
         let (type_name, value) = match decoded {
             Some((name, value)) => (Some(name), value),
             None => (None, hexadecimal(bytes)),
@@ -85,17 +110,15 @@ impl Decoder {
             Choice::BySize(Some((known, _))) if *known == size => {}
             Choice::BySize(Some(_)) => self.choice = Choice::Nothing,
             Choice::BySize(None) => {
-                let found =
-                    self.types.as_ref().and_then(|types| only_of(&types.borrow(), self.framing, size));
-                self.choice = Choice::BySize(Some((size, found)));
+                self.choice = Choice::BySize(Some((size, self.known.only_of(self.framing, size))));
             }
         }
     }
 }
 
-/// The only struct whose records have that size.
-fn only_of(types: &Types, framing: Framing, size: usize) -> Option<(TypeId, String)> {
-    let mut fitting = types.structs().filter(|(.., of)| *of > 0 && framing.of(*of) == size);
-    let (id, name, _) = fitting.next()?;
-    fitting.next().is_none().then_some((id, name))
+/// The name of a struct, and a value of it without that name.
+fn describe(Layout { types, id, name }: &Layout, bytes: &[u8]) -> Option<(String, String)> {
+    let text = types.borrow_mut().describe(*id, bytes)?;
+    let value = text.strip_prefix(&format!("(struct {name})")).unwrap_or(&text).to_owned();
+    Some((name.clone(), value))
 }

@@ -2,8 +2,12 @@
 //!
 //! The maps are found by the programs' ids, so it does not matter who loaded them.
 
+mod btf_writer;
 mod contents;
 mod decode;
+mod dwarf;
+mod sound;
+mod strings;
 mod types;
 
 use std::cell::RefCell;
@@ -17,8 +21,11 @@ use libbpf_rs::{
     MapCore as _, MapHandle, MapType, PerfBuffer, PerfBufferBuilder, RingBuffer, RingBufferBuilder,
 };
 
-use self::decode::{Decoder, Framing};
-pub(crate) use self::types::Types;
+use self::decode::{Decoder, Framing, Known, Layout};
+#[cfg(test)]
+pub(crate) use self::types::parse;
+pub(crate) use self::types::{Types, resolve};
+use crate::loaders::libbpf_messages;
 use crate::output::Printer;
 use crate::{Error, Object};
 
@@ -38,7 +45,7 @@ pub(crate) struct Events {
     perf: Vec<PerfBuffer<'static>>,
     sink: Rc<RefCell<Sink>>,
     maps: Vec<(String, MapHandle)>,
-    types: Option<Rc<RefCell<Types>>>,
+    known: Known,
 }
 
 /// Where records go.
@@ -78,34 +85,30 @@ impl Events {
         with_contents: bool,
         printer: Printer,
     ) -> Result<Self, Error> {
+        // Whoever loaded, libbpf prints nothing by itself.
+        libbpf_messages::keep();
         let maps = maps_of(object, programs)?;
         // Most programs send nothing, and then nobody needs the types.
         let wanted = event.is_some() || with_contents || maps.iter().any(|(_, map)| is_buffer(map));
-        let types =
-            wanted.then(|| Types::read(object.bytes())).flatten().map(|types| Rc::new(RefCell::new(types)));
-        let named = named(object, types.as_ref(), event)?;
+        let known = if wanted { known(object) } else { Known::default() };
+        let named = named(object, &known, event)?;
         let mut events = Self {
             ring: None,
             perf: Vec::new(),
             sink: Rc::new(RefCell::new(Sink { printer, text: Vec::new(), error: None })),
             maps,
-            types,
+            known,
         };
         let opened = events.open_rings(named.as_ref()).and_then(|()| events.open_perf_arrays(named.as_ref()));
         opened.map_err(|error| Error::library_error("open the buffers of the programs", &error))?;
         Ok(events)
     }
 
-    fn decoder(
-        &self,
-        map: &str,
-        framing: Framing,
-        named: Option<&(libbpf_rs::btf::TypeId, String)>,
-    ) -> Decoder {
-        Decoder::new(map.to_owned(), framing, self.types.clone(), named.cloned())
+    fn decoder(&self, map: &str, framing: Framing, named: Option<&Layout>) -> Decoder {
+        Decoder::new(map.to_owned(), framing, self.known.clone(), named.cloned())
     }
 
-    fn open_rings(&mut self, named: Option<&(libbpf_rs::btf::TypeId, String)>) -> libbpf_rs::Result<()> {
+    fn open_rings(&mut self, named: Option<&Layout>) -> libbpf_rs::Result<()> {
         let mut builder = RingBufferBuilder::new();
         let mut any = false;
         for (name, map) in self.maps.iter().filter(|(_, map)| map.map_type() == MapType::RingBuf) {
@@ -121,10 +124,7 @@ impl Events {
         Ok(())
     }
 
-    fn open_perf_arrays(
-        &mut self,
-        named: Option<&(libbpf_rs::btf::TypeId, String)>,
-    ) -> libbpf_rs::Result<()> {
+    fn open_perf_arrays(&mut self, named: Option<&Layout>) -> libbpf_rs::Result<()> {
         for (name, map) in self.maps.iter().filter(|(_, map)| map.map_type() == MapType::PerfEventArray) {
             let mut decoder = self.decoder(name, Framing::Padded, named);
             let (sink, lost_sink, lost_map) = (Rc::clone(&self.sink), Rc::clone(&self.sink), name.clone());
@@ -188,7 +188,7 @@ impl Events {
 
     /// The contents of the maps.
     pub(crate) fn contents(&self) -> Vec<MapContents> {
-        let types = self.types.as_ref();
+        let types = self.known.btf.as_ref();
         self.maps.iter().filter_map(|(name, map)| contents::of(name, map, types)).collect()
     }
 }
@@ -198,23 +198,23 @@ fn is_buffer(map: &MapHandle) -> bool {
     matches!(map.map_type(), MapType::RingBuf | MapType::PerfEventArray)
 }
 
+/// What the object says of structs.
+fn known(object: &Object) -> Known {
+    let share = |types: Types| Rc::new(RefCell::new(types));
+    Known {
+        btf: Types::read(object.bytes()).map(share),
+        variables: Types::of_variables(object.bytes()).map(share),
+    }
+}
+
 /// The struct that `--event` names, or the only one that the package exports.
-fn named(
-    object: &Object,
-    types: Option<&Rc<RefCell<Types>>>,
-    event: Option<&str>,
-) -> Result<Option<(libbpf_rs::btf::TypeId, String)>, Error> {
-    let find = |name: &str| {
-        let types = types?.borrow();
-        let found = types.structs().find(|(_, of, _)| of == name);
-        found.map(|(id, name, _)| (id, name))
-    };
+fn named(object: &Object, known: &Known, event: Option<&str>) -> Result<Option<Layout>, Error> {
     match event {
         Some(name) => {
             let missing = || Error::NoStruct { path: object.path().to_owned(), name: name.to_owned() };
-            find(name).map(Some).ok_or_else(missing)
+            known.named(name).map(Some).ok_or_else(missing)
         }
-        None => Ok(object.exported_type().and_then(|name| find(&name))),
+        None => Ok(object.exported_type().and_then(|name| known.named(&name))),
     }
 }
 
@@ -243,6 +243,9 @@ fn full_name(kept: &str, names: &[String]) -> String {
         _ => kept.to_owned(),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod fuzz_tests;
 
 #[cfg(test)]
 mod tests {

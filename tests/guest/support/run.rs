@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 
 use super::line::Line;
 use super::{loads, payload};
+use crate::hooks::Hook;
 
 /// What the file name of a package ends in, in the payload.
 const PACKAGE: &str = ".package.json";
@@ -21,6 +22,8 @@ pub(crate) struct Run<'a> {
     /// Whether the filter is set by the flag that all loaders have, whatever flags the package has.
     common_flag: bool,
     trace: bool,
+    /// More arguments, before the object.
+    arguments: &'a [&'a str],
 }
 
 /// A loader that said that its programs are live. When it is dropped, it is told to detach.
@@ -28,6 +31,7 @@ pub(crate) struct Attached {
     process: Child,
     output: BufReader<ChildStdout>,
     programs: Vec<Program>,
+    not_attached: Vec<loader::NotAttached>,
 }
 
 /// A program, as the loader tells of it.
@@ -39,7 +43,7 @@ pub(crate) struct Program {
 impl<'a> Run<'a> {
     /// `object` is the name of a source in `ebpf/` or `tests/programs/` without its ending, or of a package with it.
     pub(crate) fn new(loader: &'a str, object: &'a str) -> Self {
-        Self { loader, object, filter: None, common_flag: false, trace: false }
+        Self { loader, object, filter: None, common_flag: false, trace: false, arguments: &[] }
     }
 
     pub(crate) fn filter(self, pid: u32) -> Self {
@@ -52,6 +56,10 @@ impl<'a> Run<'a> {
 
     pub(crate) fn trace(self) -> Self {
         Self { trace: true, ..self }
+    }
+
+    pub(crate) fn arguments(self, arguments: &'a [&'a str]) -> Self {
+        Self { arguments, ..self }
     }
 
     /// The file that the loader gets: of a program that is not said to be a package, what this loader takes.
@@ -68,6 +76,11 @@ impl<'a> Run<'a> {
         self.loader.parse().expect("a case names a loader that there is")
     }
 
+    /// How its program hooks `write()`.
+    pub(crate) fn hook(&self) -> &'static Hook {
+        Hook::of_object(self.object)
+    }
+
     /// Whether the loader keeps from calling write(2) while programs are attached, as all of ours do.
     pub(crate) fn is_silent(&self) -> bool {
         self.kind().is_silent()
@@ -80,6 +93,7 @@ impl<'a> Run<'a> {
         if self.trace {
             command.arg("--trace");
         }
+        command.args(self.arguments);
         let filter = |flag: &str| self.filter.map(|pid| [flag.to_owned(), pid.to_string()]);
         // What comes after a package are flags of its own.
         match self.kind().takes_packages() && !self.common_flag {
@@ -101,9 +115,9 @@ impl<'a> Run<'a> {
             let status = process.wait().expect("it is our child");
             panic!("{command:?} did not attach: {status}");
         }
-        let programs = attached_programs(&line, self.loader);
+        let (programs, not_attached) = attached_programs(&line, self.loader);
         loads::note(&line);
-        Attached { process, output, programs }
+        Attached { process, output, programs, not_attached }
     }
 
     /// Runs it and expects a refusal; see [`refusal_of`].
@@ -121,22 +135,25 @@ pub(crate) fn refusal_of(command: Command) -> String {
 }
 
 /// Reads the line that says that the programs are live.
-fn attached_programs(line: &str, name: &str) -> Vec<Program> {
+fn attached_programs(line: &str, name: &str) -> (Vec<Program>, Vec<loader::NotAttached>) {
     let Ok(loader::Line::Attached(attached)) = serde_json::from_str(line) else {
         panic!("the first line is not about attached programs: {line}")
     };
     assert_eq!(attached.loader.name(), name, "{line}");
     assert!(attached.programs.iter().all(|program| program.id > 0), "{line}");
-    attached
-        .programs
-        .into_iter()
-        .map(|loader::Program { name, attach, .. }| Program { name, attach })
-        .collect()
+    let programs = attached.programs.into_iter();
+    let programs = programs.map(|loader::Program { name, attach, .. }| Program { name, attach }).collect();
+    (programs, attached.not_attached)
 }
 
 impl Attached {
     pub(crate) fn programs(&self) -> &[Program] {
         &self.programs
+    }
+
+    /// The functions that are not attached, each with the reason.
+    pub(crate) fn not_attached(&self) -> Vec<(&str, &str)> {
+        self.not_attached.iter().map(|program| (&*program.name, &*program.reason)).collect()
     }
 
     /// Ends its standard input and expects it to end well.
@@ -152,6 +169,17 @@ impl Attached {
         self.output.read_to_string(&mut text).expect("the loader prints text");
         self.expect_success();
         text.lines().map(|line| Line::parse(line).unwrap_or_else(|lost| panic!("{lost}"))).collect()
+    }
+
+    /// The same, of a loader with `--format json`.
+    pub(crate) fn detach_and_read_events(mut self) -> Vec<loader::Line> {
+        drop(self.process.stdin.take());
+        let mut text = String::new();
+        self.output.read_to_string(&mut text).expect("the loader prints text");
+        self.expect_success();
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("the loader prints lines of JSON"))
+            .collect()
     }
 
     /// Sends a signal and expects it to end well.

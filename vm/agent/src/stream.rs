@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use hooklab_protocol::MAX_STREAMED;
 
-/// Shortest time between two reports: each costs a wake-up of the host, and programs under test may see its system calls.
+/// Shortest time between two reports: each interrupts the host, and programs under test may see its system calls.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Bytes that are reported at once, without waiting.

@@ -30,7 +30,7 @@ pub enum ParseSelectorError {
     /// It is no spec.
     #[error(
         "failed to understand the kernel `{0}`: give a series (6.12), a release (6.12.117), `lts`, `newest`, `rc`, a range \
-         (\">=6.1, <7\"), the path of a vmlinuz or bzImage, a kernel build tree, or `host`"
+         (\">=6.1, <7\"), the path of a vmlinuz, a bzImage or a .deb, a kernel build tree, or `host`"
     )]
     Spec(String),
     /// It looks like a range and is none.
