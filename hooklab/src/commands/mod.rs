@@ -1,5 +1,6 @@
 //! The commands, one in each file: its flags, and what it does.
 
+mod exec;
 mod explain;
 mod kernels;
 mod package;
@@ -15,6 +16,7 @@ use clap::{Parser, Subcommand};
 use crate::exit::Exit;
 use crate::lab::Lab;
 
+pub use exec::Exec;
 pub use explain::Explain;
 pub use kernels::Kernels;
 pub use package::Package;
@@ -67,6 +69,8 @@ pub enum Command {
 pub enum Common {
     /// Run one program in guests, and show what it prints
     Run(Run),
+    /// Run a command of this host on kernels: its exit code is the verdict
+    Exec(Exec),
     /// Show on which kernels programs load, and why not on the others
     Explain(Explain),
     /// Compile a program and pack it, as `ecc` does: NAME.bpf.o, NAME.skel.json and package.json
@@ -102,6 +106,7 @@ impl Common {
     pub fn run(&self, lab: &Lab) -> Result<Exit> {
         let done = match self {
             Common::Run(command) => command.run(lab),
+            Common::Exec(command) => command.run(lab),
             Common::Explain(command) => command.run(lab),
             Common::Package(command) => command.run(lab),
             Common::Kernels(command) => command.run(lab),
