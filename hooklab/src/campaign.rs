@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::Args;
 use hooklab_types::kernel::Need;
-use hooklab_types::report::{Report, Shard};
+use hooklab_types::report::{Kernel, Report, Shard};
 use hooklab_types::test::TestId;
 use hooklab_vm::event::Observer;
 use hooklab_vm::kernel::{Kernels, Selector, Spec};
@@ -54,6 +54,9 @@ pub struct RunOptions {
     /// What runs the guest's instructions: auto, kvm or tcg
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub accel: Choice,
+    /// Put this at the end of the kernels' command lines, such as "lsm=lockdown,yama,bpf"; may be repeated
+    #[arg(long, value_name = "TEXT", value_parser = values::append)]
+    pub append: Vec<String>,
     /// Time limit for one test
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: u64,
@@ -146,6 +149,12 @@ impl RunOptions {
             Some(shard) => shard::part(shard, specs)?,
             None => specs,
         };
+        if !self.append.is_empty() && specs.contains(&Spec::Host) {
+            return Err(UsageError(
+                "the running kernel has booted; --append cannot be combined with -k host".into(),
+            )
+            .into());
+        }
         if self.isolate && specs.contains(&Spec::Host) {
             return Err(UsageError("--isolate needs a VM; it cannot be combined with -k host".into()).into());
         }
@@ -156,6 +165,11 @@ impl RunOptions {
             bail!("failed to run on the running kernel: loading eBPF programs needs root; see --help");
         }
         Ok(specs)
+    }
+
+    /// What kernels get at the end of their command lines, if anything.
+    pub fn appended(&self) -> Option<String> {
+        (!self.append.is_empty()).then(|| self.append.join(" "))
     }
 
     /// Files that could not be written in the end are better told of now.
@@ -204,7 +218,10 @@ impl RunOptions {
         let stopped = (missing && self.fail_fast) || runner::run(&campaign, guests.jobs(lab, agent), &fanout);
         lab.check_interrupt()?;
         let report = collector.report(guests.accelerator, begin.elapsed(), stopped);
-        Ok(Report { shard: self.shard, ..report })
+        let append = self.appended();
+        let with_append = |kernel| Kernel { append: append.clone(), ..kernel };
+        let kernels = report.kernels.into_iter().map(with_append).collect();
+        Ok(Report { shard: self.shard, kernels, ..report })
     }
 
     /// Writes the reports that were asked for, each whether or not the others can be.

@@ -151,7 +151,7 @@ mod tests {
             ("#!/no/such/interpreter", "does not exist"),
             ("#!/usr/bin/env no-such-program", "is not on PATH"),
             ("#!", "names no interpreter"),
-            ("echo", "it is no x86-64 program"),
+            ("echo", "it is not a program for x86-64"),
         ] {
             let directory = script(line);
             let message = why(directory.path().join("script").to_str().unwrap());

@@ -37,3 +37,33 @@ pub fn pid(text: &str) -> Result<Filter, String> {
         _ => Err("it is no PID and neither \"writer\" nor \"command\"".into()),
     }
 }
+
+/// Longest text that a kernel's command line is given: with what comes before it less than the 2048 bytes that kernels keep
+/// (`COMMAND_LINE_SIZE`), and what is longer they cut off without a word.
+const MAX_APPEND: usize = 1024;
+
+/// Words for a kernel's command line.
+///
+/// # Errors
+/// There are none, too many, or characters that a command line cannot have.
+pub fn append(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("it is empty".into()),
+        text if text.len() > MAX_APPEND => Err(format!("it is longer than {MAX_APPEND} bytes")),
+        text if text.chars().any(char::is_control) => Err("it contains a control character".into()),
+        text => Ok(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_line_of_some_words_is_appended_to_a_command_line() {
+        assert_eq!(append(" lsm=lockdown,bpf quiet "), Ok("lsm=lockdown,bpf quiet".into()));
+        for wrong in ["", " ", "a\nb", "a\0", &"x".repeat(MAX_APPEND + 1)] {
+            assert!(append(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

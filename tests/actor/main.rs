@@ -1,15 +1,19 @@
 //! `hooklab-actor`: a process whose calls of `write()` are known to the last one.
 //!
-//! It reads a [`Command`] from each line of standard input, and answers with the [`Caller`] once the calls are made.
-//! Anything else ends it with exit code 1. It answers by `writev()`, so that its bookkeeping triggers nothing
-//! that hooks `write()`: every further `write()` is a bug.
+//! It reads a [`Command`] from each line of standard input, a socket, and answers with the [`Caller`] once the calls are made.
+//! Anything else ends it with exit code 1. It answers by `send()`, which triggers neither what hooks `write()` nor what hooks all
+//! that is written to files: every further `write()` is a bug.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead as _, IoSlice};
+use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::thread;
 
 use hooklab_types::actor::{Caller, Command};
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv, send};
 use nix::sys::uio::writev;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getpid, gettid, write};
@@ -24,10 +28,10 @@ fn main() -> ExitCode {
 
 fn serve() -> io::Result<()> {
     let sink = OpenOptions::new().write(true).open("/dev/null")?;
-    for line in io::stdin().lock().lines() {
-        let caller = obey(serde_json::from_str(&line?)?, &sink)?;
-        let answer = serde_json::to_vec(&caller)?;
-        writev(io::stdout(), &[IoSlice::new(&answer), IoSlice::new(b"\n")])?;
+    let mut line = String::new();
+    while io::stdin().read_line(&mut line)? > 0 {
+        answer(obey(serde_json::from_str(&line)?, &sink)?)?;
+        line.clear();
     }
     Ok(())
 }
@@ -36,14 +40,31 @@ fn serve() -> io::Result<()> {
 fn obey(command: Command, sink: &File) -> io::Result<Caller> {
     match command {
         Command::Write(count) => write_times(count, sink),
+        Command::Writev(count) => writev_times(count, sink),
         Command::Thread(count) => in_a_thread(count, sink),
         Command::Fork(count) => in_a_child(count, sink),
+        Command::Block => blocked(),
+        Command::Release => Err(io::ErrorKind::InvalidInput.into()),
     }
+}
+
+fn answer(caller: Caller) -> io::Result<()> {
+    let mut text = serde_json::to_vec(&caller)?;
+    text.push(b'\n');
+    send(io::stdout().as_raw_fd(), &text, MsgFlags::MSG_NOSIGNAL)?;
+    Ok(())
 }
 
 fn write_times(count: u32, sink: &File) -> io::Result<Caller> {
     for _ in 0..count {
         write(sink, b".")?;
+    }
+    Ok(caller(getpid(), gettid()))
+}
+
+fn writev_times(count: u32, sink: &File) -> io::Result<Caller> {
+    for _ in 0..count {
+        writev(sink, &[IoSlice::new(b".")])?;
     }
     Ok(caller(getpid(), gettid()))
 }
@@ -66,6 +87,32 @@ fn in_a_child(count: u32, sink: &File) -> io::Result<Caller> {
             status => Err(io::Error::other(format!("the child ended with {status:?}"))),
         },
     }
+}
+
+/// Writes to a full socket, which another thread empties when the next command comes, or none any more.
+fn blocked() -> io::Result<Caller> {
+    let (near, far) = UnixStream::pair()?;
+    let filled = loop {
+        match send(near.as_raw_fd(), &[0; 4096], MsgFlags::MSG_DONTWAIT) {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    if filled != Errno::EAGAIN {
+        return Err(filled.into());
+    }
+    let writer = caller(getpid(), gettid());
+    answer(writer)?;
+    thread::scope(|scope| {
+        let emptied = scope.spawn(|| {
+            let read = io::stdin().read_line(&mut String::new());
+            while recv(far.as_raw_fd(), &mut [0; 4096], MsgFlags::MSG_DONTWAIT).is_ok() {}
+            read.map(drop)
+        });
+        write(&near, b".")?;
+        emptied.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
+    })?;
+    Ok(writer)
 }
 
 fn caller(pid: Pid, tid: Pid) -> Caller {

@@ -38,4 +38,6 @@ mod run;
 mod saved;
 mod support;
 mod tutorial;
+#[cfg(feature = "lab")]
+mod unsupported;
 mod usage;

@@ -38,6 +38,8 @@ fn help_of_vm_test_has_examples() {
 #[case::no_ebpf(&["explain", "/bin/true"], "cannot explain /bin/true: it is an ELF file, but not an eBPF object")]
 #[case::no_elf(&["explain", "Cargo.toml"], "cannot explain Cargo.toml: it is not an ELF file")]
 #[case::no_command(&["frobnicate"], "unrecognized subcommand")]
+#[case::append_nothing(&["vm-test", "--append", " "], "it is empty")]
+#[case::append_to_the_host(&["vm-test", "-k", "host", "--append", "quiet"], "--append cannot be combined with -k host")]
 fn a_wrong_command_line_exits_with_2(#[case] words: &[&str], #[case] said: &str) {
     let stderr = TestEnv::empty().run(words).exits_with(2).stderr;
     assert!(predicate::str::contains(said).eval(&stderr), "{stderr}");

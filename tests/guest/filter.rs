@@ -97,6 +97,41 @@ fn a_forked_child_has_a_pid_of_its_own(#[case] loader: &str, #[case] object: &st
     attached.detach();
 }
 
+#[apply(every_pair)]
+fn a_write_that_blocks_is_printed_before_it_returns(#[case] loader: &str, #[case] object: &str) {
+    let mut writer = Actor::start();
+    let labels = PidLabels::new([(writer.pid(), "writer")]);
+    let mut trace = Trace::start();
+    let attached = Run::new(loader, object).filter(writer.pid()).attach();
+
+    writer.block_in_write();
+    assert_snapshot!("blocked", labels.normalize(&trace.read()));
+
+    writer.release();
+    let printed = labels.normalize(&trace.read());
+    assert!(printed.is_empty(), "when the call returned the program printed {printed}");
+    attached.detach();
+}
+
+#[apply(every_pair)]
+fn another_way_to_write(#[case] loader: &str, #[case] object: &str) {
+    let mut writer = Actor::start();
+    let labels = PidLabels::new([(writer.pid(), "writer")]);
+    let mut trace = Trace::start();
+    let run = Run::new(loader, object).filter(writer.pid());
+    let attached = run.attach();
+
+    writer.write(1);
+    writer.writev(2);
+
+    let printed = labels.normalize(&trace.read());
+    match run.hook().sees_writev() {
+        true => assert_snapshot!("writev-seen", printed),
+        false => assert_snapshot!("writev-not-seen", printed),
+    }
+    attached.detach();
+}
+
 /// PIDs end just below this limit, so no process ever has it.
 fn unused_pid() -> u32 {
     let limit = std::fs::read_to_string("/proc/sys/kernel/pid_max").expect("procfs is mounted");

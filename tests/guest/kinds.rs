@@ -9,7 +9,7 @@ use crate::support::{Actor, KernelObjects, PidLabels, Run, Trace};
 fn call(pid: u32, number: u32, bytes: u32) -> String {
     format!(
         "{{.pid = (int){pid},.number = (unsigned int){number},.bytes = (unsigned long long){bytes},\
-         .name = (char[8])\"write\"}}"
+         .name = (char[8])\"write\",}}"
     )
 }
 

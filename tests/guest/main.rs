@@ -14,6 +14,9 @@ mod ecli;
 mod errors;
 #[cfg(feature = "guest")]
 mod filter;
+#[path = "../hooks.rs"]
+#[expect(dead_code, reason = "a part of it is for xtask")]
+mod hooks;
 #[cfg(feature = "guest")]
 mod kinds;
 #[cfg(feature = "guest")]

@@ -8,10 +8,17 @@ use serde::{Deserialize, Serialize};
 pub enum Command {
     /// The main thread.
     Write(u32),
+    /// The main thread, which calls `writev()` instead.
+    Writev(u32),
     /// A second thread.
     Thread(u32),
     /// A forked child.
     Fork(u32),
+    /// The main thread, once, to a socket that takes nothing until the next command comes, whatever that is. It answers before and
+    /// after.
+    Block,
+    /// Nobody: ends [`Command::Block`].
+    Release,
 }
 
 /// Who made the calls.

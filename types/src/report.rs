@@ -49,6 +49,9 @@ pub struct Kernel {
     pub release: Option<String>,
     /// The architecture, as `uname -m` prints it.
     pub arch: String,
+    /// What was put at the end of its command line (`--append`); absent if nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub append: Option<String>,
     /// The kernel's features, as the guest probed them; null if no guest came up.
     #[serde(default)]
     pub features: Option<Features>,
@@ -77,6 +80,7 @@ impl Kernel {
             spec: spec.to_owned(),
             release: None,
             arch: std::env::consts::ARCH.to_owned(),
+            append: None,
             features: None,
             start: None,
             outcome: KernelOutcome::Error,

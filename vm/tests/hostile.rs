@@ -281,6 +281,16 @@ fn an_unrequested_file_violates_the_protocol() {
 }
 
 #[test]
+fn unrequested_output_violates_the_protocol() {
+    let output = Report::Output { text: "x".into() };
+    let guest = Guest::new(&[begun(), bytes_of(&[output])].concat(), "exec sleep 600");
+    let observed = guest.run_asked_for_files(LIMIT, true);
+    observed.is_no_success();
+    assert_eq!(observed.results()[0].1, Outcome::Crashed);
+    assert!(!observed.events.iter().any(|event| matches!(event, Event::Output { .. })));
+}
+
+#[test]
 fn the_sum_of_files_is_limited() {
     let passed = "test result: ok. 1 passed; 0 failed; 0 ignored";
     let path = "tests/guest/snapshots/x.snap.new".to_owned();

@@ -16,7 +16,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Boot kernels and run the guest tests on them; sets up and builds what is missing
-    VmTest(VmTest),
+    VmTest(Box<VmTest>),
     /// Run every test of the repository: unit tests, command line, and vm-test on the default kernels
     Test(Test),
     /// Install what is missing; vm-test and test do this by themselves

@@ -5,6 +5,7 @@ mod checkout;
 mod cli;
 mod commands;
 #[path = "../../tests/hooks.rs"]
+#[expect(dead_code, reason = "a part of it is for the guest tests")]
 mod hooks;
 mod page;
 mod programs;

@@ -99,6 +99,7 @@ fn language(name: &Name) -> Language {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hooks::HOOKS;
 
     fn named(names: &[&str]) -> Vec<Test> {
         names.iter().map(|name| Test { name: (*name).to_owned(), ignored: false }).collect()
@@ -143,6 +144,51 @@ mod tests {
         assert!(!need(&["a::case_1_aya_on_c", "b::case_2_libbpf"]));
         assert!(need(&["a::case_1_aya_on_c", "b::case_2_ecli"]));
         assert!(need(&["a::case_1_aya_on_c", "somebody_s_own"]));
+    }
+
+    #[test]
+    fn what_a_test_s_program_needs_is_what_the_test_needs() {
+        let tests = cases(named(&[
+            "a::case_1_aya_on_minimal_lsm_c",
+            "a::case_2_libbpf_on_minimal_kprobe_rust",
+            "a::case_3_eunomia_on_minimal_tp_btf_package",
+            "a::case_4_aya_on_minimal_c",
+            "a::case_5_eunomia_on_ecc_package",
+            "b",
+        ]));
+        let needs: Vec<(String, Vec<Need>)> =
+            tests.needs().into_iter().map(|(test, needs)| (test.name, needs)).collect();
+        let of = |name: &str, needs: &[Need]| (name.to_owned(), needs.to_vec());
+        assert_eq!(
+            needs,
+            [
+                of("a::case_1_aya_on_minimal_lsm_c", &[Need::Btf, Need::Fentry, Need::BpfLsm]),
+                of("a::case_2_libbpf_on_minimal_kprobe_rust", &[Need::Kprobes]),
+                of("a::case_3_eunomia_on_minimal_tp_btf_package", &[Need::Btf]),
+            ]
+        );
+        let titles: Vec<String> = tests.titles().collect();
+        assert_eq!(titles[0], "a [aya minimal-lsm-c] (needs BTF, fentry, BPF LSM)");
+        assert_eq!(titles[5], "b");
+    }
+
+    /// A program without a line would run, and fail, where the kernel lacks what it needs.
+    #[test]
+    fn every_program_has_a_line_with_its_section() {
+        let sources = crate::checkout::Checkout::find().unwrap().root.join("ebpf");
+        let mut found = Vec::new();
+        for source in std::fs::read_dir(sources).unwrap().flatten() {
+            let name = source.file_name().into_string().unwrap();
+            let text = std::fs::read_to_string(source.path()).unwrap_or_default();
+            let sections = text.lines().filter_map(|line| line.strip_prefix("SEC(\"")?.strip_suffix("\")"));
+            let object = name.strip_suffix(".bpf.c").unwrap_or_default().to_owned();
+            found.extend(sections.map(|section| (object.clone(), section.to_owned())));
+        }
+        found.sort();
+        let in_c = HOOKS.iter().filter(|hook| !hook.object.ends_with("-rust"));
+        let mut known: Vec<_> = in_c.map(|hook| (hook.object.to_owned(), hook.section.to_owned())).collect();
+        known.sort();
+        assert_eq!(found, known);
     }
 
     #[test]

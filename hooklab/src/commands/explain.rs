@@ -151,7 +151,8 @@ impl Explain {
     }
 
     fn show(&self, report: &Report) {
-        out!("{}", explain::table(report));
+        let width = console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+        out!("{}", explain::table(report, width));
         let causes = explain::causes(report);
         if !causes.is_empty() {
             out!("\n{causes}");

@@ -56,7 +56,7 @@ Environment:
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Build the tests of the package in the current directory, and run them on kernels
-    Test(Test),
+    Test(Box<Test>),
     /// Install what is missing; the other commands do this by themselves
     Setup(Setup),
     /// The others.

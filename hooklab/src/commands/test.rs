@@ -120,7 +120,8 @@ impl Test {
         let live = report::live(true, naming);
         let programs = lab.guest_half.programs(lab, live.as_ref())?;
         let payload = pack(&binaries, &programs.loaders)?;
-        let guests = Guests::ready(lab, &kernels, &specs, self.run.accel, &programs.agent, live.as_ref())?;
+        let guests = Guests::ready(lab, &kernels, &specs, self.run.accel, &programs.agent, live.as_ref())?
+            .with_append(self.run.appended().as_deref());
         let needs = BTreeMap::new();
         let whole = BTreeMap::new();
         let work =

@@ -81,6 +81,17 @@ impl Guests {
         Ok(Self { names: specs.iter().map(Spec::to_string).collect(), ready, missing, accelerator })
     }
 
+    /// The same guests, whose kernels get `text` at the end of their command lines.
+    #[must_use]
+    pub fn with_append(mut self, text: Option<&str>) -> Self {
+        if let Some(text) = text {
+            for ready in &mut self.ready {
+                ready.command_line = ready.command_line.take().map(|line| line.with_append(text));
+            }
+        }
+        self
+    }
+
     /// The kernels, as the user named them.
     pub fn names(&self) -> Vec<String> {
         self.names.clone()

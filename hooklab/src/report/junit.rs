@@ -30,6 +30,9 @@ fn suite(kernel: &Kernel) -> TestSuite {
     if let Some(release) = &kernel.release {
         suite.add_property(("release", release.as_str()));
     }
+    if let Some(append) = &kernel.append {
+        suite.add_property(("append", append.as_str()));
+    }
     suite.add_test_cases(kernel.tests.iter().map(|cell| case(kernel, cell)));
     if let Some(error) = &kernel.error {
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);

@@ -148,8 +148,12 @@ impl Launched {
                 let _ = done.send(());
             });
         };
-        process.stdout.take().map(|stream| forward(Box::new(stream), false));
-        process.stderr.take().map(|stream| forward(Box::new(stream), true));
+        let output =
+            process.stdout.take().map(|stream| (Box::new(stream) as Box<dyn io::Read + Send>, false));
+        let error = process.stderr.take().map(|stream| (Box::new(stream) as Box<dyn io::Read + Send>, true));
+        for (stream, is_error) in output.into_iter().chain(error) {
+            forward(stream, is_error);
+        }
         if let Err(error) = writev(&start, &[IoSlice::new(b"\n")]) {
             return Ended::Failed(error.to_string());
         }

@@ -2,6 +2,7 @@
 //!
 //! libbpf makes the text (`btf_dump__dump_type_data`): it knows bit fields, enumerations, and the rest of C.
 
+use std::collections::HashMap;
 use std::ffi::{c_char, c_int, c_void};
 use std::io::{IoSlice, Write as _};
 use std::mem;
@@ -13,6 +14,9 @@ use libbpf_rs::btf::{Btf, BtfKind, BtfType, HasSize as _, TypeId};
 use libbpf_rs::{AsRawLibbpf as _, libbpf_sys};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use object::{Object as _, ObjectSection as _};
+
+use super::sound::is_sound;
+use super::strings::quote;
 
 /// The longest text of a value, in bytes; what is longer is cut off.
 const LONGEST: usize = 16 << 10;
@@ -36,6 +40,8 @@ pub(crate) struct Types {
     dump: NonNull<libbpf_sys::btf_dump>,
     /// What libbpf has printed, from a `Box`: libbpf knows its address.
     text: NonNull<Vec<u8>>,
+    /// Which types libbpf may print, as far as that was looked at.
+    sound: HashMap<u32, bool>,
     btf: Btf<'static>,
 }
 
@@ -64,7 +70,7 @@ impl Types {
             drop(unsafe { Box::from_raw(text.as_ptr()) });
             return None;
         };
-        Some(Self { dump, text, btf })
+        Some(Self { dump, text, sound: HashMap::new(), btf })
     }
 
     /// The types as libbpf-rs has them.
@@ -90,11 +96,14 @@ impl Types {
 
     /// A value of that type as text on one line; `None` if there are too few bytes for one, or the type is damaged.
     pub(crate) fn describe(&mut self, type_id: TypeId, bytes: &[u8]) -> Option<String> {
+        let is_sound = self.sound.entry(type_id.into()).or_insert_with(|| is_sound(&self.btf, type_id));
+        if !*is_sound {
+            return None;
+        }
         let options = libbpf_sys::btf_dump_type_data_opts {
             sz: size_of::<libbpf_sys::btf_dump_type_data_opts>() as libbpf_sys::size_t,
             compact: true,
             emit_zeroes: true,
-            emit_strings: true,
             ..Default::default()
         };
         // SAFETY: the dump is alive, libbpf reads no more of the bytes than their length, and prints into `text`, which nobody
@@ -110,7 +119,7 @@ impl Types {
         };
         // SAFETY: libbpf prints only while it is called.
         let text = mem::take(unsafe { self.text.as_mut() });
-        (result >= 0).then(|| tidy(&text))
+        (result >= 0).then(|| tidy(&quote(&String::from_utf8_lossy(&text))))
     }
 }
 
@@ -167,8 +176,7 @@ unsafe extern "C" fn print(
 }
 
 /// Makes libbpf's text safe to print: on one line, without the control characters that names in BTF may have, and bounded.
-fn tidy(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
+fn tidy(text: &str) -> String {
     let mut tidy: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if tidy.len() > LONGEST {
         let end = (0..=LONGEST).rev().find(|at| tidy.is_char_boundary(*at)).unwrap_or(0);

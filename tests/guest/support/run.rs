@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 
 use super::line::Line;
 use super::{loads, payload};
+use crate::hooks::Hook;
 
 /// What the file name of a package ends in, in the payload.
 const PACKAGE: &str = ".package.json";
@@ -73,6 +74,11 @@ impl<'a> Run<'a> {
 
     fn kind(&self) -> loader::LoaderKind {
         self.loader.parse().expect("a case names a loader that there is")
+    }
+
+    /// How its program hooks `write()`.
+    pub(crate) fn hook(&self) -> &'static Hook {
+        Hook::of_object(self.object)
     }
 
     /// Whether the loader keeps from calling write(2) while programs are attached, as all of ours do.

@@ -125,6 +125,18 @@ impl CommandLine {
         Ok(Self { words, identity: name, accelerator, sandbox: tools.sandbox })
     }
 
+    /// The same machine whose kernel gets `text` at the end of its own command line. A state that was saved without it is
+    /// another machine's.
+    #[must_use]
+    pub fn with_append(mut self, text: &str) -> Self {
+        let option = self.words.iter().position(|word| word == "-append");
+        match option.and_then(|at| self.words.get_mut(at + 1)) {
+            Some(value) => *value = format!("{value} {text}"),
+            None => self.words.extend(["-append".into(), text.into()]),
+        }
+        self
+    }
+
     /// The command that starts the machine; without an initramfs, one that waits for a state to load.
     pub(crate) fn command(&self, with: Descriptors) -> Command {
         let port = with.port.to_string();
@@ -296,6 +308,19 @@ mod tests {
         let printed = || shell_words::split("/usr/bin/qemu-system-x86_64 -cpu max -smp 1").unwrap();
         assert_eq!(adapt(printed(), Accelerator::Tcg)[2], "max,-erms,-fsrm");
         assert_eq!(adapt(printed(), Accelerator::Kvm)[2], "max");
+    }
+
+    #[test]
+    fn what_the_user_appends_comes_last_and_makes_another_machine() {
+        let words = adapt(shell_words::split(PRINTED).unwrap(), Accelerator::Tcg);
+        let plain = CommandLine { words, identity: "x".into(), accelerator: Accelerator::Tcg, sandbox: true };
+        let appended = plain.clone().with_append("lsm=lockdown,bpf root=/dev/x");
+        let at = appended.words.iter().position(|word| word == "-append").unwrap();
+        let expected = "console=ttyS0 panic=-1 rdinit=/init quiet lsm=lockdown,bpf root=/dev/x";
+        assert_eq!(appended.words[at + 1], expected);
+        assert_eq!(appended.words.len(), plain.words.len());
+        assert_ne!(appended.identity(), plain.identity());
+        assert_eq!(plain.clone().identity(), plain.identity());
     }
 
     #[test]

@@ -88,7 +88,8 @@ impl VmTest {
             return Ok(Exit::Success);
         }
         let agent = artifacts.guest.agent.clone();
-        let guests = Guests::ready(lab, &kernels, &specs, self.run.accel, &agent, observer)?;
+        let guests = Guests::ready(lab, &kernels, &specs, self.run.accel, &agent, observer)?
+            .with_append(self.run.appended().as_deref());
         // Both are large: where no test needs them, no guest gets them.
         if !tests.need(&[LoaderKind::Eunomia.name(), LoaderKind::Ecli.name()]) {
             artifacts.leave_out(EUNOMIA);
