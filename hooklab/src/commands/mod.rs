@@ -68,9 +68,9 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum Common {
     /// Run one program in guests, and show what it prints
-    Run(Run),
+    Run(Box<Run>),
     /// Run a command of this host on kernels: its exit code is the verdict
-    Exec(Exec),
+    Exec(Box<Exec>),
     /// Show on which kernels programs load, and why not on the others
     Explain(Explain),
     /// Compile a program and pack it, as `ecc` does: NAME.bpf.o, NAME.skel.json and package.json
