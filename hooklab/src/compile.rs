@@ -154,6 +154,8 @@ fn object_at(
         let directory = vmlinux::directory(lab, source.kernels, packager, observer)?;
         flags.push(format!("-ffile-prefix-map={}=include", directory.display()));
         flags.extend(["-isystem".into(), directory.display().to_string()]);
+        // Since 7.0 the kernel itself is built with this: its structs embed others by their tags.
+        flags.push("-fms-extensions".into());
     }
     observer.notify(Event::Step(format!("compiling {}", source.file())));
     if !compile(source.directory(), &source.file(), structs, &flags, output)? {

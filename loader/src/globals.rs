@@ -310,4 +310,25 @@ mod tests {
         assert_eq!(split(" "), [""; 0]);
         assert_eq!(split(","), ["", ""]);
     }
+
+    #[test]
+    fn texts_at_random_for_every_type() {
+        use crate::events::fuzz_tests::{Numbers, sample};
+        let alphabet: Vec<char> = "{},0123456789-xafREDtrue ".chars().collect();
+        let btf = crate::events::parse(&sample()).expect("it is sound");
+        let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+        let mut taken = 0;
+        for id in 1..u32::try_from(btf.len()).expect("there are few") {
+            for _ in 0..300 {
+                let length = numbers.next() % 12;
+                let text: String = (0..length).map(|_| alphabet[numbers.next() % alphabet.len()]).collect();
+                let of = btf.type_by_id(id.into()).and_then(resolve).expect("libbpf has checked it");
+                if let Ok(bytes) = of_type(of, &text, 0) {
+                    assert_eq!(Some(bytes.len()), size_of_type(of, 0), "{text}");
+                    taken += 1;
+                }
+            }
+        }
+        assert!(taken > 0, "no text was taken");
+    }
 }

@@ -5,17 +5,12 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use tempfile::TempDir;
 
-use crate::support::lab::read;
-use crate::support::{Output, Xtask, root};
+use crate::support::{Ran, TestEnv, root};
 
-/// Kernels of which the older lacks what the newer has.
-const KERNELS: [&str; 4] = ["-k", "5.10", "-k", "6.12"];
-
-/// Compiles a source of `tests/programs/explain`; without `-g` there is no BTF.
-fn compile(source: &str, flags: &[&str], directory: &Path) -> String {
-    let object = directory.join(format!("{source}.bpf.o")).display().to_string();
+/// Compiles a source of `tests/programs/explain` to an object of that name; without `-g` it has no BTF.
+fn compile(env: &TestEnv, source: &str, flags: &[&str], name: &str) -> String {
+    let object = env.path(&format!("{name}.bpf.o")).display().to_string();
     let mut clang = Command::new("clang");
     clang.current_dir(root().join("tests/programs/explain")).args(flags);
     clang.args([
@@ -33,145 +28,129 @@ fn compile(source: &str, flags: &[&str], directory: &Path) -> String {
     object
 }
 
-fn explain(words: &[&str], code: i32) -> Output {
-    Xtask::with_kernels(&[&["explain"], &KERNELS[..], words].concat()).ends_with(code)
+/// Runs `explain` on a kernel that lacks much, and on one that lacks less.
+fn explain(env: &TestEnv, words: &[&str], code: i32) -> Ran {
+    let json = env.json().display().to_string();
+    let ran = env.run(&[&["explain", "-k", "5.10", "-k", "6.12", "--json", &json], words].concat());
+    ran.exits_with(code)
 }
 
-/// The classes and texts of the causes of a program, by kernel.
-fn causes(report: &Value, program: &str) -> Vec<String> {
-    let kernels = report["kernels"].as_array().unwrap().iter();
-    let of = |kernel: &Value| {
-        let loads =
-            kernel["tests"].as_array().unwrap().iter().flat_map(|test| test["loads"].as_array().unwrap());
-        let load = loads.into_iter().find(|load| load["program"] == program).unwrap().clone();
+/// The programs of a kernel, the first or the second.
+fn loads(report: &Value, kernel: usize) -> Vec<&Value> {
+    let tests = report["kernels"][kernel]["tests"].as_array().unwrap();
+    tests.iter().flat_map(|test| test["loads"].as_array().unwrap()).collect()
+}
+
+/// The verdict, class and text of a program's cause, by kernel.
+fn causes(report: &Value, program: &str) -> [String; 2] {
+    [0, 1].map(|kernel| {
+        let load = loads(report, kernel).into_iter().find(|load| load["program"] == program).unwrap();
         let words = [&load["verdict"], &load["cause"]["class"], &load["cause"]["text"]];
-        words.map(|word| word.as_str().unwrap_or("-").to_owned()).join(": ")
-    };
-    kernels.map(of).collect()
+        words.map(|word| word.as_str().unwrap_or("-")).join(": ")
+    })
 }
 
 #[test]
 fn each_cause_is_told_by_its_class_and_none_hides_another() {
-    let directory = tempfile::tempdir().unwrap();
-    let json = directory.path().join("out.json").display().to_string();
-    let object = compile("causes", &["-g"], directory.path());
-    let stdout = explain(&["--json", &json, &object], 1).stdout;
-    insta::assert_snapshot!(stdout);
-    let report = read(&json);
-    // Of what is refused, the report has the log.
-    let loads = report["kernels"][0]["tests"][0]["loads"].as_array().unwrap();
-    let logs: Vec<&str> = loads
-        .iter()
-        .filter(|load| !load["log"].is_null())
-        .map(|load| load["program"].as_str().unwrap())
-        .collect();
-    assert_eq!(logs, ["reads_too_far", "calls_helper_of_xdp", "calls_new_helper", "reads_missing_field"]);
+    let env = TestEnv::shared();
+    let object = compile(&env, "causes", &["-g"], "causes");
+    let ran = explain(&env, &[&object], 1);
+    insta::assert_snapshot!(ran.stdout);
+    // Of what the verifier refuses, the report has the log.
+    let of_5_10 = loads(&ran.report, 0);
+    let logs =
+        of_5_10.iter().filter(|load| !load["log"].is_null()).map(|load| load["program"].as_str().unwrap());
+    let refused = ["reads_too_far", "calls_helper_of_xdp", "calls_new_helper", "reads_missing_field"];
+    assert_eq!(logs.collect::<Vec<_>>(), refused);
     // 5.10 tells the number of instructions in its statistics alone.
-    let counts = report["kernels"].as_array().unwrap().iter().map(|kernel| {
-        let load = &kernel["tests"][0]["loads"][0];
+    let counts = [0, 1].map(|kernel| {
+        let load = loads(&ran.report, kernel)[0];
         ["verified_instructions", "peak_states", "stack_depth"].map(|name| load[name].as_u64().unwrap())
     });
-    assert_eq!(counts.collect::<Vec<_>>(), [[2, 0, 0]; 2]);
+    assert_eq!(counts, [[2, 0, 0]; 2]);
 }
 
 #[test]
 fn what_cannot_be_attached_is_told_where_that_is_asked_for() {
-    let directory = tempfile::tempdir().unwrap();
-    let json = directory.path().join("out.json").display().to_string();
-    let object = compile("causes", &["-g"], directory.path());
-    explain(&["--attach", "--json", &json, &object], 1);
-    let report = read(&json);
-    let found = [
+    let env = TestEnv::shared();
+    let object = compile(&env, "causes", &["-g"], "causes");
+    let report = explain(&env, &["--attach", &object], 1).report;
+    let programs = [
         "loads",
         "hooks_missing_tracepoint",
         "probes_missing_function",
         "watches_files",
         "probes_many",
         "filters_packets",
-    ]
-    .map(|program| format!("{program}\n    {}", causes(&report, program).join("\n    ")));
+    ];
+    let found = programs.map(|program| format!("{program}\n    {}", causes(&report, program).join("\n    ")));
     insta::assert_snapshot!(found.join("\n"));
 }
 
 #[test]
 fn what_stands_in_the_way_of_a_whole_object_is_told_for_each_program() {
-    let temporary = tempfile::tempdir().unwrap();
-    let directory = temporary.path();
-    let json = directory.join("out.json").display().to_string();
-    let objects =
-        ["kfunc", "map-type", "out-of-memory", "too-large"].map(|name| compile(name, &["-g"], directory));
-    let without_btf = compile_without_btf(directory);
-    let words: Vec<&str> = objects.iter().chain([&without_btf]).map(String::as_str).collect();
-    insta::assert_snapshot!(explain(&[&["--json", &json], &words[..]].concat(), 1).stdout);
-}
-
-/// The same source as `map-type`, without BTF.
-fn compile_without_btf(directory: &Path) -> String {
-    let apart = directory.join("without-btf");
-    fs::create_dir(&apart).unwrap();
-    let object = compile("map-type", &[], &apart);
-    let name = directory.join("no-btf.bpf.o").display().to_string();
-    fs::rename(object, &name).unwrap();
-    name
+    let env = TestEnv::shared();
+    let sources = ["kfunc", "map-type", "out-of-memory", "too-large"];
+    let mut objects: Vec<String> =
+        sources.iter().map(|source| compile(&env, source, &["-g"], source)).collect();
+    objects.push(compile(&env, "map-type", &[], "no-btf"));
+    let words: Vec<&str> = objects.iter().map(String::as_str).collect();
+    insta::assert_snapshot!(explain(&env, &words, 1).stdout);
 }
 
 #[test]
 fn a_program_that_the_verifier_does_not_follow_to_its_end_is_too_large() {
-    let directory = tempfile::tempdir().unwrap();
-    let json = directory.path().join("out.json").display().to_string();
-    let object = compile("loops", &["-g"], directory.path());
+    let env = TestEnv::shared();
+    let object = compile(&env, "loops", &["-g"], "loops");
     // Under TCG a million instructions take the verifier some seconds.
-    explain(&["--timeout", "300", "--json", &json, &object], 1);
+    let ran = explain(&env, &["--timeout", "300", "--log", &object], 1);
     let expected = "refused: too-large: BPF program is too large. Processed 1000001 insn";
-    assert_eq!(causes(&read(&json), "loops_too_long"), [expected; 2]);
+    assert_eq!(causes(&ran.report, "loops_too_long"), [expected; 2]);
+    assert_eq!(
+        ran.stdout.matches("\nlog of loops_too_long of loops.bpf.o with libbpf on ").count(),
+        2,
+        "{}",
+        ran.stdout
+    );
 }
 
 #[test]
 fn only_what_got_worse_fails_where_a_report_is_expected() {
-    let directory = tempfile::tempdir().unwrap();
-    let kept = directory.path().join("kept.json").display().to_string();
-    let object = compile("map-type", &["-g"], directory.path());
-    explain(&["--json", &kept, &object], 1);
-    // As it was: it does not load on 5.10, which was so before.
-    let same = explain(&["--expect", &kept, &object], 0).stdout;
+    let env = TestEnv::shared();
+    let kept = env.path("kept.json");
+    let expect = ["--expect", kept.to_str().unwrap()];
+    let object = compile(&env, "map-type", &["-g"], "map-type");
+    let before = explain(&env, &[&object], 1).report.to_string();
+    fs::write(&kept, &before).unwrap();
+    // On 5.10 it did not load before either.
+    let same = explain(&env, &[&expect[..], &[&object]].concat(), 0).stdout;
     assert!(same.ends_with("0 of 1 program loads on all 2 kernels\nnothing got worse\n"), "{same}");
-    // A report in which it loaded everywhere.
-    let better = fs::read_to_string(&kept).unwrap().replace("\"refused\"", "\"loaded\"");
-    fs::write(&kept, better).unwrap();
-    let worse = explain(&["--expect", &kept, &object], 1).stdout;
-    assert!(
-        worse.ends_with("worse on 5.10: remembers of map-type.bpf.o (libbpf) is not loaded, was loaded\n"),
-        "{worse}"
-    );
-    // What is in no report must load.
-    let other = compile("kfunc", &["-g"], directory.path());
-    let worse = explain(&["--expect", &kept, &other], 1).stdout;
+    // Had it loaded there, that would be worse.
+    fs::write(&kept, before.replace("\"refused\"", "\"loaded\"")).unwrap();
+    let worse = explain(&env, &[&expect[..], &[&object]].concat(), 1).stdout;
+    let line = "worse on 5.10: remembers of map-type.bpf.o (libbpf) is not loaded, was loaded\n";
+    assert!(worse.ends_with(line), "{worse}");
+    // What the report does not have must load.
+    let other = compile(&env, "kfunc", &["-g"], "kfunc");
+    let worse = explain(&env, &[&expect[..], &[&other]].concat(), 1).stdout;
     assert_eq!(worse.matches("(libbpf) is new, and not loaded\n").count(), 4, "{worse}");
 }
 
 #[test]
 fn the_lab_s_own_program_loads_on_both_with_the_same_number_of_instructions() {
-    let directory: TempDir = tempfile::tempdir().unwrap();
-    let [json, markdown] =
-        ["out.json", "out.md"].map(|name| directory.path().join(name).display().to_string());
-    let object = built("minimal");
-    let stdout = explain(&["--attach", "-v", "--json", &json, "--markdown", &markdown, &object], 0).stdout;
-    assert!(stdout.contains("1 of 1 program loads on all 2 kernels"), "{stdout}");
-    let report = read(&json);
-    let loads: Vec<&Value> =
-        (0..2).map(|kernel| &report["kernels"][kernel]["tests"][0]["loads"][0]).collect();
-    assert_eq!(loads[0]["verified_instructions"], loads[1]["verified_instructions"]);
-    assert!(loads.iter().all(|load| load["verdict"] == "attached" && load["jited_bytes"].as_u64() > Some(0)));
-    assert!(loads.iter().all(|load| load["seconds"].as_f64() > Some(0.0)), "{loads:?}");
-    let map = &report["kernels"][0]["tests"][0]["object"]["maps"][0];
+    let env = TestEnv::shared();
+    let built = env.run(&["build"]).exits_with(0).stdout;
+    let object = built.lines().find(|line| line.ends_with("/minimal.bpf.o")).unwrap();
+    let object = object.replace("[root]", root().to_str().unwrap());
+    let markdown = env.path("out.md");
+    let ran = explain(&env, &["--attach", "-v", "--markdown", markdown.to_str().unwrap(), &object], 0);
+    assert!(ran.stdout.ends_with("\n1 of 1 program loads on all 2 kernels\n"), "{}", ran.stdout);
+    let both = [0, 1].map(|kernel| loads(&ran.report, kernel)[0]);
+    assert_eq!(both[0]["verified_instructions"], both[1]["verified_instructions"]);
+    assert!(both.iter().all(|load| load["verdict"] == "attached" && load["jited_bytes"].as_u64() > Some(0)));
+    assert!(both.iter().all(|load| load["seconds"].as_f64() > Some(0.0)), "{both:?}");
+    let map = &ran.report["kernels"][0]["tests"][0]["object"]["maps"][0];
     assert!(map["bytes"].as_u64() >= Some(4096) && map["kind"] == "array", "{map}");
-    let markdown = fs::read_to_string(markdown).unwrap();
+    let markdown = fs::read_to_string(Path::new(&markdown)).unwrap();
     assert!(markdown.starts_with("| PROGRAM") && !markdown.contains('\u{1b}'), "{markdown}");
-}
-
-/// An object of the lab's own, built by now.
-fn built(name: &str) -> String {
-    let built = Xtask::with_kernels(&["build"]).ends_with(0).stdout;
-    let object = built.lines().find(|line| line.ends_with(&format!("/{name}.bpf.o"))).unwrap();
-    object.replace("[root]", &root().display().to_string())
 }

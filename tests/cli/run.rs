@@ -75,7 +75,7 @@ fn a_command_that_no_guest_could_run_is_refused() {
     for (command, reason) in [
         ("no-such-command", "failed to find the command no-such-command on PATH"),
         ("/no/such/command", "there is no such file"),
-        (foreign.as_str(), "it is no x86-64 program"),
+        (foreign.as_str(), "it is not a program for x86-64"),
         (script.as_str(), "its interpreter /no/such/interpreter does not exist"),
     ] {
         let ran = env.run(&["run", "-k", "6.12", &minimal(), "--", command]).exits_with(2);

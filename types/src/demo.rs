@@ -111,11 +111,13 @@ pub enum Stimulus {
     Setuid,
     /// Mount a file system, in a mount namespace of its own.
     Mount,
+    /// Ask to be traced.
+    Ptrace,
 }
 
 impl Stimulus {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Write,
         Self::Read,
         Self::Open,
@@ -133,6 +135,7 @@ impl Stimulus {
         Self::Unix,
         Self::Setuid,
         Self::Mount,
+        Self::Ptrace,
     ];
 
     /// The name, as the command line and JSON have it.
@@ -155,6 +158,7 @@ impl Stimulus {
             Self::Unix => "unix",
             Self::Setuid => "setuid",
             Self::Mount => "mount",
+            Self::Ptrace => "ptrace",
         }
     }
 
@@ -175,9 +179,10 @@ impl Stimulus {
             Self::Sleep => "nanosleep() for 10 milliseconds",
             Self::Tcp => "socket(), connect(), accept4(), sendto() and recvfrom() on 127.0.0.1",
             Self::Udp => "a datagram on 127.0.0.1",
-            Self::Unix => "connect() and accept4() on a Unix socket, a pipe, dup()",
+            Self::Unix => "connect(), accept(), read() and sendto() on a Unix socket, a pipe, dup()",
             Self::Setuid => "setuid() to the user that it is",
             Self::Mount => "mount() and umount2() in a mount namespace of its own",
+            Self::Ptrace => "ptrace(PTRACE_TRACEME) of a process that exits",
         }
     }
 }

@@ -69,6 +69,7 @@ impl Guest {
             payload: &[0; 1024],
             tests: ["a", "b"].map(|name| TestId { binary: "guest".into(), name: name.into() }).to_vec(),
             needs: BTreeMap::new(),
+            whole: BTreeMap::new(),
             env: Vec::new(),
             collect: collect.then(|| "workspace".into()),
             check: true,
@@ -277,6 +278,16 @@ fn an_unrequested_file_violates_the_protocol() {
     observed.is_no_success();
     assert_eq!(observed.results()[0].1, Outcome::Crashed);
     assert!(!observed.events.iter().any(|event| matches!(event, Event::File { .. })));
+}
+
+#[test]
+fn unrequested_output_violates_the_protocol() {
+    let output = Report::Output { text: "x".into() };
+    let guest = Guest::new(&[begun(), bytes_of(&[output])].concat(), "exec sleep 600");
+    let observed = guest.run_asked_for_files(LIMIT, true);
+    observed.is_no_success();
+    assert_eq!(observed.results()[0].1, Outcome::Crashed);
+    assert!(!observed.events.iter().any(|event| matches!(event, Event::Output { .. })));
 }
 
 #[test]

@@ -99,6 +99,8 @@ impl Explain {
             payload,
             tests: units.iter().map(|(_, unit)| (test(unit), false)).collect(),
             needs: BTreeMap::new(),
+            whole: BTreeMap::new(),
+            stream: false,
             naming: Naming::Plain,
             env: vec![EnvVar::text(JOB_VARIABLE, serde_json::to_string(&job)?)],
             collect: Some(DIRECTORY.into()),
@@ -149,7 +151,8 @@ impl Explain {
     }
 
     fn show(&self, report: &Report) {
-        out!("{}", explain::table(report));
+        let width = console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+        out!("{}", explain::table(report, width));
         let causes = explain::causes(report);
         if !causes.is_empty() {
             out!("\n{causes}");

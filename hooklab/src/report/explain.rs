@@ -1,9 +1,10 @@
 //! What `explain` found out: a table with kernels across and programs down, and the causes below it.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle, presets};
-use console::style;
+use console::{measure_text_width, style};
 use hooklab_types::explain::{CauseClass, Explained, Verdict};
 use hooklab_types::report::{Cell, Kernel, Load, Report};
 use hooklab_vm::qemu::console::printable;
@@ -28,14 +29,27 @@ struct Finding<'a> {
     kernels: Vec<&'a str>,
 }
 
-/// The table, as text.
-pub fn table(report: &Report) -> String {
-    lines(&grid(report, presets::NOTHING))
+/// The table, as text; in several, each of some kernels, where one would be wider than so many columns.
+pub fn table(report: &Report, width: Option<usize>) -> String {
+    let count = report.kernels.len().max(1);
+    let of = |kernels: usize| -> Vec<String> {
+        let starts = (0..count).step_by(kernels);
+        starts.map(|start| lines(&grid(report, start..start + kernels, presets::NOTHING))).collect()
+    };
+    let is_narrow = |tables: &Vec<String>| {
+        width.is_none_or(|width| {
+            tables.iter().flat_map(|table| table.lines()).all(|line| measure_text_width(line) <= width)
+        })
+    };
+    let tables = (2..=count).rev().map(of).find(is_narrow);
+    tables.unwrap_or_else(|| of(if width.is_none() { count } else { 1 })).join("\n\n")
 }
 
 /// All that a person may want to read, as Markdown.
 pub fn markdown(report: &Report) -> String {
-    let plain = console::strip_ansi_codes(&lines(&grid(report, presets::ASCII_MARKDOWN))).into_owned();
+    let plain =
+        console::strip_ansi_codes(&lines(&grid(report, 0..report.kernels.len(), presets::ASCII_MARKDOWN)))
+            .into_owned();
     let causes = causes(report);
     let fence = "`".repeat(longest_run(&causes).max(2) + 1);
     let causes = if causes.is_empty() { causes } else { format!("\n\n{fence}text\n{causes}\n{fence}") };
@@ -47,8 +61,8 @@ fn longest_run(text: &str) -> usize {
     text.split(|character| character != '`').map(str::len).max().unwrap_or(0)
 }
 
-/// Programs down, kernels across.
-fn grid(report: &Report, preset: TableStyle) -> Table {
+/// Programs down, these kernels across.
+fn grid(report: &Report, kernels: Range<usize>, preset: TableStyle) -> Table {
     let rows = rows(report);
     let several = |of: fn(&Row<'_>) -> String| rows.iter().any(|row| of(row) != of(&rows[0]));
     let (objects, loaders) = (several(|row| row.object.into()), several(|row| row.loader.into()));
@@ -58,9 +72,8 @@ fn grid(report: &Report, preset: TableStyle) -> Table {
     header.extend(objects.then(|| "OBJECT".into()));
     header.push("PROGRAM".into());
     header.extend(loaders.then(|| "LOADER".into()));
-    let first = header.len();
-    header.extend(report.kernels.iter().map(|kernel| kernel.spec.clone()));
-    let columns = header.len();
+    let shown = |(place, _): &(usize, &Kernel)| kernels.contains(place);
+    header.extend(report.kernels.iter().enumerate().filter(shown).map(|(_, kernel)| kernel.spec.clone()));
     table.set_header(header);
     for row in &rows {
         let mut cells: Vec<String> = Vec::new();
@@ -68,17 +81,14 @@ fn grid(report: &Report, preset: TableStyle) -> Table {
         cells.push(escaped(row.program));
         cells.extend(loaders.then(|| row.loader.to_owned()));
         let mut before = None;
-        for kernel in &report.kernels {
+        for (place, kernel) in report.kernels.iter().enumerate() {
             let load = find(kernel, *row);
-            cells.push(cell(kernel, load, before));
+            if kernels.contains(&place) {
+                cells.push(cell(kernel, load, before));
+            }
             before = load.and_then(|load| load.cost.verified_instructions).or(before);
         }
         table.add_row(cells);
-    }
-    for column in first..columns {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Left);
-        }
     }
     table
 }
@@ -135,7 +145,7 @@ pub fn causes(report: &Report) -> String {
     let mut text = String::new();
     for finding in findings(report) {
         let Finding { class, text: why, place, object, programs, kernels } = finding;
-        let kernels = kernels.join(", ");
+        let kernels = named(report, &kernels);
         let _ = writeln!(text, "{} on {kernels}: {why}", class.name());
         let programs: Vec<String> = programs.into_iter().map(printable).collect();
         let _ = writeln!(text, "    {}: {}{place}", printable(object), programs.join(", "));
@@ -156,11 +166,17 @@ pub fn causes(report: &Report) -> String {
         let _ = writeln!(
             text,
             "note: {object} leaves something in the kernel on {}:\n{}",
-            kernels.join(", "),
+            named(report, &kernels),
             indented(left)
         );
     }
     text.trim_end().to_owned()
+}
+
+/// Kernels in a sentence.
+fn named(report: &Report, kernels: &[&str]) -> String {
+    let is_all = kernels.len() > 2 && kernels.len() == report.kernels.len();
+    if is_all { format!("all {} kernels", kernels.len()) } else { kernels.join(", ") }
 }
 
 fn findings(report: &Report) -> Vec<Finding<'_>> {
@@ -335,6 +351,9 @@ pub fn verdict(report: &Report) -> String {
         };
         report.kernels.iter().all(fine)
     };
+    if rows.is_empty() {
+        return "no kernel gave an answer".to_owned();
+    }
     let fine = rows.iter().filter(is_fine).count();
     let kernels = match report.kernels.len() {
         1 => "the kernel".to_owned(),
@@ -348,3 +367,7 @@ pub fn verdict(report: &Report) -> String {
 fn escaped(text: &str) -> String {
     printable(text).replace(['|', '\n'], "\u{fffd}")
 }
+
+#[cfg(test)]
+#[path = "explain_tests.rs"]
+mod tests;

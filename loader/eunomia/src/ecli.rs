@@ -98,7 +98,7 @@ fn program() -> PathBuf {
 /// Finds a program among those that the kernel reports as attached by `ecli`: its own log is no proof.
 fn claim(attached: &mut Vec<Attached>, program: &Program) -> Result<AttachedProgram, Error> {
     let Program { name, hook, .. } = program;
-    let event = hook.tracepoint().map_or(hook.target.as_str(), |(_, event)| event);
+    let event = hook.tracepoint().map(|(_, event)| event);
     let at = attached.iter().position(|attached| attached.is(name, event)).ok_or_else(|| Error::Library {
         loader: KIND,
         what: format!("attach `{name}`"),

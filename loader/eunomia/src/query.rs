@@ -1,4 +1,4 @@
-//! The programs that a process has attached to tracepoints, as the kernel reports them.
+//! The programs that a process has attached, as the kernel reports them.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int};
@@ -14,26 +14,27 @@ const LONGEST_NAME: usize = 15;
 /// Size of the buffer for a tracepoint's name, in bytes.
 const TRACEPOINT: usize = 256;
 
-/// A program that is attached to a tracepoint.
+/// A program that is attached.
 #[derive(Debug)]
 pub(crate) struct Attached {
     /// The kernel's id of the program.
     pub(crate) id: u32,
     /// The function's name, truncated by the kernel.
     name: String,
-    /// The tracepoint's name, without its category.
-    tracepoint: String,
+    /// The tracepoint's name, without its category; `None` if it is attached by a link of another kind.
+    tracepoint: Option<String>,
 }
 
 impl Attached {
-    /// Whether it is this function at this tracepoint.
-    pub(crate) fn is(&self, function: &str, tracepoint: &str) -> bool {
+    /// Whether it is this function, and at this tracepoint if its hook is one.
+    pub(crate) fn is(&self, function: &str, tracepoint: Option<&str>) -> bool {
         let kept = function.get(..LONGEST_NAME).unwrap_or(function);
-        self.name == kept && self.tracepoint == tracepoint
+        self.name == kept
+            && tracepoint.is_none_or(|tracepoint| self.tracepoint.as_deref() == Some(tracepoint))
     }
 }
 
-/// Lists what a process has attached to tracepoints through file descriptors, as libbpf does.
+/// Lists what a process has attached through file descriptors, as libbpf does.
 ///
 /// # Errors
 ///
@@ -47,12 +48,22 @@ pub(crate) fn attached_by(pid: u32) -> io::Result<Vec<Attached>> {
     let mut attached = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
         let Some(fd) = entry?.file_name().to_str().and_then(|fd| fd.parse().ok()) else { continue };
-        if let Some((id, tracepoint)) = query(pid, fd)? {
+        let queried = query(pid, fd)?.map(|(id, tracepoint)| (id, Some(tracepoint)));
+        if let Some((id, tracepoint)) = queried.or_else(|| Some((program_of_link(pid, fd)?, None))) {
             let name = names.get(&id).cloned().unwrap_or_default();
             attached.push(Attached { id, name, tracepoint });
         }
     }
     Ok(attached)
+}
+
+/// The id of the program of a link (the kernel's `bpf_link_show_fdinfo`); `None` for other files.
+fn program_of_link(pid: u32, fd: c_int) -> Option<u32> {
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).ok()?;
+    // A program of its own has the second, too.
+    info.lines().find(|line| line.starts_with("link_id:"))?;
+    let id = info.lines().find_map(|line| line.strip_prefix("prog_id:"));
+    id?.trim().parse().ok()
 }
 
 /// The program that a file descriptor of a process has attached, and its tracepoint; `None` for other files

@@ -1,12 +1,11 @@
 //! System calls that people trace, made by this program. None of them is `write()`, and none leaves anything.
 
-use std::ffi::OsString;
 use std::io::{self, IoSlice, IoSliceMut, Read as _, Seek as _, SeekFrom};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::num::NonZeroUsize;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
-use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -30,7 +29,7 @@ pub(super) const NOTHING: &str = "--nothing";
 const MISSING: &str = "/tmp/hooklab-no-such-file";
 
 /// Makes the system calls that standard input names, line by line; answers with the error, if there is one.
-pub(super) fn serve(_: impl Iterator<Item = OsString>) -> io::Result<()> {
+pub(super) fn serve() -> io::Result<()> {
     let place = PathBuf::from(format!("/tmp/hooklab-workload-{}", process::id()));
     fs::create_dir(&place)?;
     let served = helper::serve(|name| {
@@ -61,6 +60,7 @@ fn make(stimulus: Stimulus, place: &Path) -> io::Result<()> {
         Stimulus::Unix => unix(place),
         Stimulus::Setuid => Ok(setuid(getuid())?),
         Stimulus::Mount => mount_privately(place),
+        Stimulus::Ptrace => in_child(ask_to_be_traced),
     }
 }
 
@@ -153,12 +153,13 @@ fn rename(place: &Path) -> io::Result<()> {
 fn map() -> io::Result<()> {
     let length = NonZeroUsize::MIN.saturating_add(4095);
     let flags = MapFlags::MAP_PRIVATE;
-    // SAFETY: the memory is new, and nothing refers to it after it is unmapped.
-    unsafe {
-        let memory = mmap_anonymous(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags)?;
-        mprotect(memory, length.get(), ProtFlags::PROT_READ)?;
-        munmap(memory, length.get())?;
-    }
+    // SAFETY: the kernel chooses where the memory goes, so nothing else is there.
+    let memory =
+        unsafe { mmap_anonymous(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags) }?;
+    // SAFETY: nothing refers to the memory.
+    unsafe { mprotect(memory, length.get(), ProtFlags::PROT_READ) }?;
+    // SAFETY: nothing refers to the memory.
+    unsafe { munmap(memory, length.get()) }?;
     Ok(())
 }
 
@@ -199,18 +200,29 @@ fn unix(place: &Path) -> io::Result<()> {
     let path = place.join("socket");
     let listener = UnixListener::bind(&path)?;
     let client = UnixStream::connect(&path)?;
-    let (server, _) = listener.accept()?;
-    drop((client.try_clone()?, server));
-    fs::remove_file(&path)?;
-    let (one, other) = UnixDatagram::pair()?;
-    let message = b"x";
+    // SAFETY: the descriptor is open; nobody wants to know the address. std's own would call accept4(2).
+    let server = unsafe { libc::accept(listener.as_raw_fd(), ptr::null_mut(), ptr::null_mut()) };
+    if server < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given the descriptor to us, and nobody else knows it.
+    let mut server = UnixStream::from(unsafe { OwnedFd::from_raw_fd(server) });
+    let message = b"GET / HTTP/1.1\r\n";
     // SAFETY: the descriptor is open, and the message lives as long as the call. std's own would call write(2).
-    unsafe { libc::send(one.as_raw_fd(), message.as_ptr().cast(), message.len(), 0) };
-    other.recv(&mut [0; 16])?;
+    unsafe { libc::send(client.as_raw_fd(), message.as_ptr().cast(), message.len(), 0) };
+    server.read_exact(&mut [0; 16])?;
+    drop(client.try_clone()?);
+    fs::remove_file(&path)?;
     let (mut reader, mut writer) = io::pipe()?;
     io::Write::write_vectored(&mut writer, &[IoSlice::new(b"x")])?;
     io::Read::read_vectored(&mut reader, &mut [IoSliceMut::new(&mut [0; 16])])?;
     Ok(())
+}
+
+fn ask_to_be_traced() {
+    let nothing = ptr::null_mut::<libc::c_void>();
+    // SAFETY: ptrace(2) ignores the other arguments of this request.
+    unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, nothing, nothing) };
 }
 
 /// In a mount namespace of its own: nobody else sees it.

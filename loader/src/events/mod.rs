@@ -6,6 +6,8 @@ mod btf_writer;
 mod contents;
 mod decode;
 mod dwarf;
+mod sound;
+mod strings;
 mod types;
 
 use std::cell::RefCell;
@@ -20,7 +22,10 @@ use libbpf_rs::{
 };
 
 use self::decode::{Decoder, Framing, Known, Layout};
+#[cfg(test)]
+pub(crate) use self::types::parse;
 pub(crate) use self::types::{Types, resolve};
+use crate::loaders::libbpf_messages;
 use crate::output::Printer;
 use crate::{Error, Object};
 
@@ -80,6 +85,8 @@ impl Events {
         with_contents: bool,
         printer: Printer,
     ) -> Result<Self, Error> {
+        // Whoever loaded, libbpf prints nothing by itself.
+        libbpf_messages::keep();
         let maps = maps_of(object, programs)?;
         // Most programs send nothing, and then nobody needs the types.
         let wanted = event.is_some() || with_contents || maps.iter().any(|(_, map)| is_buffer(map));
@@ -236,6 +243,16 @@ fn full_name(kept: &str, names: &[String]) -> String {
         _ => kept.to_owned(),
     }
 }
+
+/// What [`crate::fuzzing`] enters by.
+pub(crate) mod fuzzing {
+    pub(crate) use super::decode::{Decoder, Framing, Known};
+    pub(crate) use super::dwarf::to_btf;
+    pub(crate) use super::types::{Types, parse};
+}
+
+#[cfg(test)]
+pub(crate) mod fuzz_tests;
 
 #[cfg(test)]
 mod tests {

@@ -2,17 +2,21 @@
 //!
 //! libbpf makes the text (`btf_dump__dump_type_data`): it knows bit fields, enumerations, and the rest of C.
 
+use std::collections::HashMap;
 use std::ffi::{c_char, c_int, c_void};
 use std::io::{IoSlice, Write as _};
 use std::mem;
 use std::os::fd::AsRawFd as _;
 use std::ptr::{self, NonNull};
 
-use libbpf_rs::btf::types::{Struct, Var};
+use libbpf_rs::btf::types::{Array, Func, FuncProto, Linkage, Struct, Var};
 use libbpf_rs::btf::{Btf, BtfKind, BtfType, HasSize as _, TypeId};
 use libbpf_rs::{AsRawLibbpf as _, libbpf_sys};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use object::{Object as _, ObjectSection as _};
+
+use super::sound::is_sound;
+use super::strings::quote;
 
 /// The longest text of a value, in bytes; what is longer is cut off.
 const LONGEST: usize = 16 << 10;
@@ -36,6 +40,8 @@ pub(crate) struct Types {
     dump: NonNull<libbpf_sys::btf_dump>,
     /// What libbpf has printed, from a `Box`: libbpf knows its address.
     text: NonNull<Vec<u8>>,
+    /// Which types libbpf may print, as far as that was looked at.
+    sound: HashMap<u32, bool>,
     btf: Btf<'static>,
 }
 
@@ -64,7 +70,7 @@ impl Types {
             drop(unsafe { Box::from_raw(text.as_ptr()) });
             return None;
         };
-        Some(Self { dump, text, btf })
+        Some(Self { dump, text, sound: HashMap::new(), btf })
     }
 
     /// The types as libbpf-rs has them.
@@ -81,6 +87,36 @@ impl Types {
         self.btf.type_by_kind::<Struct<'_>>().filter_map(named)
     }
 
+    /// The structs that the program's own variables, maps and functions name. The others are the kernel's, and what these
+    /// consist of.
+    pub(crate) fn own_structs(&self) -> Vec<(TypeId, String, usize)> {
+        let mut found: Vec<TypeId> = Vec::new();
+        for variable in self.btf.type_by_kind::<Var<'_>>() {
+            let Some(of) = variable.next_type().and_then(pointee) else { continue };
+            match Struct::try_from(of) {
+                // The definition of a map: pointers to its key and its value.
+                Ok(of) if of.name().is_none() => {
+                    let members = of.iter().filter_map(|member| pointee(self.btf.type_by_id(member.ty)?));
+                    found.extend(members.map(|of| of.type_id()));
+                }
+                _ => found.push(of.type_id()),
+            }
+        }
+        for function in self.btf.type_by_kind::<Func<'_>>() {
+            // Those that are not static are programs, and get what the kernel gives them.
+            if function.linkage() != Linkage::Static {
+                continue;
+            }
+            let Some(prototype) = function.next_type().and_then(|of| FuncProto::try_from(of).ok()) else {
+                continue;
+            };
+            let parameters =
+                prototype.iter().filter_map(|parameter| pointee(self.btf.type_by_id(parameter.ty)?));
+            found.extend(parameters.map(|of| of.type_id()));
+        }
+        self.structs().filter(|(id, ..)| found.contains(id)).collect()
+    }
+
     /// The type of a variable, without modifiers and other names for it; `None` if there is no such variable.
     pub(crate) fn variable(&self, name: &str) -> Option<BtfType<'_>> {
         let mut variables = self.btf.type_by_kind::<Var<'_>>();
@@ -90,11 +126,14 @@ impl Types {
 
     /// A value of that type as text on one line; `None` if there are too few bytes for one, or the type is damaged.
     pub(crate) fn describe(&mut self, type_id: TypeId, bytes: &[u8]) -> Option<String> {
+        let is_sound = self.sound.entry(type_id.into()).or_insert_with(|| is_sound(&self.btf, type_id));
+        if !*is_sound {
+            return None;
+        }
         let options = libbpf_sys::btf_dump_type_data_opts {
             sz: size_of::<libbpf_sys::btf_dump_type_data_opts>() as libbpf_sys::size_t,
             compact: true,
             emit_zeroes: true,
-            emit_strings: true,
             ..Default::default()
         };
         // SAFETY: the dump is alive, libbpf reads no more of the bytes than their length, and prints into `text`, which nobody
@@ -110,8 +149,23 @@ impl Types {
         };
         // SAFETY: libbpf prints only while it is called.
         let text = mem::take(unsafe { self.text.as_mut() });
-        (result >= 0).then(|| tidy(&text))
+        (result >= 0).then(|| tidy(&quote(&String::from_utf8_lossy(&text))))
     }
+}
+
+/// What is at the end of pointers and arrays; `None` if they go in a circle.
+fn pointee(of: BtfType<'_>) -> Option<BtfType<'_>> {
+    /// More than any program has.
+    const DEEPEST: usize = 8;
+    let mut of = resolve(of)?;
+    for _ in 0..DEEPEST {
+        of = match of.kind() {
+            BtfKind::Ptr => resolve(of.next_type()?)?,
+            BtfKind::Array => resolve(Array::try_from(of).ok()?.contained_type())?,
+            _ => return Some(of),
+        };
+    }
+    None
 }
 
 /// Follows modifiers and typedefs; `None` if they go in a circle.
@@ -167,8 +221,7 @@ unsafe extern "C" fn print(
 }
 
 /// Makes libbpf's text safe to print: on one line, without the control characters that names in BTF may have, and bounded.
-fn tidy(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
+fn tidy(text: &str) -> String {
     let mut tidy: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if tidy.len() > LONGEST {
         let end = (0..=LONGEST).rev().find(|at| tidy.is_char_boundary(*at)).unwrap_or(0);

@@ -1,4 +1,7 @@
-/* Sends a record for each write(), and one that says which program a process executes. */
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Sends a record for each write().
+ */
 #include "vmlinux.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>

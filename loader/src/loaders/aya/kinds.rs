@@ -8,7 +8,7 @@ use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, S
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
 use aya::programs::{
     CgroupAttachMode, CgroupSkbAttachType, Iter, KProbe, PerfEvent, Program as Loaded, ProgramError,
-    SocketFilter, TcAttachType, UProbe, XdpMode,
+    ProgramInfo, SocketFilter, TcAttachType, UProbe, XdpMode,
 };
 
 use super::{library_error, load_error, sections};
@@ -23,6 +23,8 @@ pub(super) struct Attaching<'a> {
     pub(super) place: &'a Place,
     /// The kernel's types, once a program needs them: reading them takes long.
     pub(super) btf: Option<Btf>,
+    /// The id of the program that was loaded last, if the kernel told it.
+    pub(super) id: Option<u32>,
 }
 
 /// What there is of a program besides its link.
@@ -49,8 +51,9 @@ impl From<Error> for Failed {
 
 /// Loads a program without arguments, and attaches it with these.
 macro_rules! load_and_attach {
-    ($program:expr, $($argument:expr),*) => {{
+    ($attaching:expr, $program:expr, $($argument:expr),*) => {{
         $program.load().map_err(Failed::Loading)?;
+        $attaching.note($program.info());
         $program.attach($($argument),*).map(drop).map_err(Failed::Attaching)?;
         Ok(Extra::None)
     }};
@@ -60,6 +63,7 @@ macro_rules! load_and_attach {
 macro_rules! load_for {
     ($attaching:expr, $program:expr, $hook:expr) => {{
         $program.load(&$hook.target, $attaching.btf()?).map_err(Failed::Loading)?;
+        $attaching.note($program.info());
         $program.attach().map(drop).map_err(Failed::Attaching)?;
         Ok(Extra::None)
     }};
@@ -82,12 +86,12 @@ impl Attaching<'_> {
             Loaded::TracePoint(loaded) => {
                 let none = || not_attachable(program, "its section names no tracepoint");
                 let (category, event) = hook.tracepoint().ok_or_else(none)?;
-                load_and_attach!(loaded, category, event)
+                load_and_attach!(self, loaded, category, event)
             }
-            Loaded::RawTracePoint(loaded) => load_and_attach!(loaded, &hook.target),
-            Loaded::KProbe(loaded) => kprobe(loaded, program),
+            Loaded::RawTracePoint(loaded) => load_and_attach!(self, loaded, &hook.target),
+            Loaded::KProbe(loaded) => self.kprobe(loaded, program),
             Loaded::UProbe(loaded) => self.uprobe(loaded, program),
-            Loaded::PerfEvent(loaded) => clocks(loaded),
+            Loaded::PerfEvent(loaded) => self.clocks(loaded),
             Loaded::BtfTracePoint(loaded) => load_for!(self, loaded, hook),
             Loaded::FEntry(loaded) => load_for!(self, loaded, hook),
             Loaded::FExit(loaded) => load_for!(self, loaded, hook),
@@ -98,28 +102,28 @@ impl Attaching<'_> {
                 Ok(Extra::None)
             }
             Loaded::Iter(loaded) => self.iterator(loaded, program),
-            Loaded::Xdp(loaded) => load_and_attach!(loaded, &place.interface, XdpMode::default()),
+            Loaded::Xdp(loaded) => load_and_attach!(self, loaded, &place.interface, XdpMode::default()),
             Loaded::SchedClassifier(loaded) => {
                 let direction = if hook.is_egress() { TcAttachType::Egress } else { TcAttachType::Ingress };
-                load_and_attach!(loaded, &place.interface, direction)
+                load_and_attach!(self, loaded, &place.interface, direction)
             }
             Loaded::SocketFilter(loaded) => self.socket(loaded, program),
             Loaded::CgroupSkb(loaded) => {
                 let egress = hook.is_egress();
                 let direction =
                     if egress { CgroupSkbAttachType::Egress } else { CgroupSkbAttachType::Ingress };
-                load_and_attach!(loaded, cgroup()?, direction, MODE)
+                load_and_attach!(self, loaded, cgroup()?, direction, MODE)
             }
-            Loaded::CgroupSock(loaded) => load_and_attach!(loaded, cgroup()?, MODE),
-            Loaded::CgroupSockAddr(loaded) => load_and_attach!(loaded, cgroup()?, MODE),
-            Loaded::CgroupSockopt(loaded) => load_and_attach!(loaded, cgroup()?, MODE),
-            Loaded::CgroupSysctl(loaded) => load_and_attach!(loaded, cgroup()?, MODE),
-            Loaded::CgroupDevice(loaded) => load_and_attach!(loaded, cgroup()?, MODE),
-            Loaded::SockOps(loaded) => load_and_attach!(loaded, cgroup()?, MODE),
+            Loaded::CgroupSock(loaded) => load_and_attach!(self, loaded, cgroup()?, MODE),
+            Loaded::CgroupSockAddr(loaded) => load_and_attach!(self, loaded, cgroup()?, MODE),
+            Loaded::CgroupSockopt(loaded) => load_and_attach!(self, loaded, cgroup()?, MODE),
+            Loaded::CgroupSysctl(loaded) => load_and_attach!(self, loaded, cgroup()?, MODE),
+            Loaded::CgroupDevice(loaded) => load_and_attach!(self, loaded, cgroup()?, MODE),
+            Loaded::SockOps(loaded) => load_and_attach!(self, loaded, cgroup()?, MODE),
             Loaded::SkLookup(loaded) => {
                 let namespace = File::open("/proc/self/ns/net")
                     .map_err(|source| Error::System { what: "open the network namespace", source })?;
-                load_and_attach!(loaded, namespace)
+                load_and_attach!(self, loaded, namespace)
             }
             _ => Err(not_attachable(program, "hooklab does not attach such a program by aya").into()),
         }
@@ -137,7 +141,7 @@ impl Attaching<'_> {
     }
 
     /// Attaches to a function of a file: both are the section's, or the file is the user's.
-    fn uprobe(&self, loaded: &mut UProbe, program: &Program) -> Step {
+    fn uprobe(&mut self, loaded: &mut UProbe, program: &Program) -> Step {
         let (file, function) = program.hook.file_and_function();
         let file = match file {
             Some(file) => file.as_ref(),
@@ -145,7 +149,39 @@ impl Attaching<'_> {
         };
         let (function, offset) = with_offset(function.unwrap_or(&program.name));
         let location = UProbeAttachLocation::SymbolOffset(function, offset);
-        load_and_attach!(loaded, location, file, UProbeScope::AllProcesses)
+        load_and_attach!(self, loaded, location, file, UProbeScope::AllProcesses)
+    }
+
+    /// Keeps the id of a program before it is attached: it may be one that forbids to ask.
+    fn note(&mut self, info: Result<ProgramInfo, ProgramError>) {
+        self.id = info.ok().map(|info| info.id());
+    }
+
+    /// Attaches to a function of the kernel, or to that of a system call.
+    fn kprobe(&mut self, loaded: &mut KProbe, program: &Program) -> Step {
+        let hook = &program.hook;
+        if hook.target.is_empty() {
+            return Err(not_attachable(program, "its section names no function").into());
+        }
+        if matches!(hook.kind, HookKind::Ksyscall | HookKind::Kretsyscall) {
+            return load_and_attach!(self, loaded, sections::syscall(&hook.target), 0);
+        }
+        let (function, offset) = with_offset(&hook.target);
+        load_and_attach!(self, loaded, function, offset)
+    }
+
+    /// Attaches to a clock of every CPU.
+    fn clocks(&mut self, loaded: &mut PerfEvent) -> Step {
+        let cpus = place::online_cpus().map_err(|source| Error::System { what: "list the CPUs", source })?;
+        loaded.load().map_err(Failed::Loading)?;
+        self.note(loaded.info());
+        for cpu in cpus.into_iter().filter_map(|cpu| u32::try_from(cpu).ok()) {
+            let clock = PerfEventConfig::Software(SoftwareEvent::CpuClock);
+            let scope = PerfEventScope::AllProcessesOneCpu { cpu };
+            let policy = SamplePolicy::Frequency(place::FREQUENCY);
+            loaded.attach(clock, scope, policy, false).map_err(Failed::Attaching)?;
+        }
+        Ok(Extra::None)
     }
 
     fn iterator(&mut self, loaded: &mut Iter, program: &Program) -> Step {
@@ -155,26 +191,13 @@ impl Attaching<'_> {
         Ok(Extra::Iterator(file))
     }
 
-    fn socket(&self, loaded: &mut SocketFilter, program: &Program) -> Step {
+    fn socket(&mut self, loaded: &mut SocketFilter, program: &Program) -> Step {
         let refuse = |error| not_attachable(program, format!("no socket gets packets: {error}"));
         let socket = place::packet_socket(&self.place.interface).map_err(refuse)?;
         loaded.load().map_err(Failed::Loading)?;
         loaded.attach(&socket).map_err(Failed::Attaching)?;
         Ok(Extra::Socket(socket))
     }
-}
-
-/// Attaches to a function of the kernel, or to that of a system call.
-fn kprobe(loaded: &mut KProbe, program: &Program) -> Step {
-    let hook = &program.hook;
-    if hook.target.is_empty() {
-        return Err(not_attachable(program, "its section names no function").into());
-    }
-    if matches!(hook.kind, HookKind::Ksyscall | HookKind::Kretsyscall) {
-        return load_and_attach!(loaded, sections::syscall(&hook.target), 0);
-    }
-    let (function, offset) = with_offset(&hook.target);
-    load_and_attach!(loaded, function, offset)
 }
 
 /// Splits `FUNCTION+OFFSET`; the offset is decimal, or hexadecimal after `0x`.
@@ -185,19 +208,6 @@ fn with_offset(target: &str) -> (&str, u64) {
         None => offset.parse(),
     };
     number.map_or((target, 0), |offset| (function, offset))
-}
-
-/// Attaches to a clock of every CPU.
-fn clocks(loaded: &mut PerfEvent) -> Step {
-    let cpus = place::online_cpus().map_err(|source| Error::System { what: "list the CPUs", source })?;
-    loaded.load().map_err(Failed::Loading)?;
-    for cpu in cpus.into_iter().filter_map(|cpu| u32::try_from(cpu).ok()) {
-        let clock = PerfEventConfig::Software(SoftwareEvent::CpuClock);
-        let scope = PerfEventScope::AllProcessesOneCpu { cpu };
-        let policy = SamplePolicy::Frequency(place::FREQUENCY);
-        loaded.attach(clock, scope, policy, false).map_err(Failed::Attaching)?;
-    }
-    Ok(Extra::None)
 }
 
 #[cfg(test)]

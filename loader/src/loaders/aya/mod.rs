@@ -43,7 +43,7 @@ impl Loader for Aya {
             return Ok(Attempt { attachment: Box::new(attachment), failures });
         }
         let mut ebpf = load(job)?;
-        let mut attaching = Attaching { place: job.place, btf: None };
+        let mut attaching = Attaching { place: job.place, btf: None, id: None };
         for program in known {
             match attach(&mut ebpf, program, &mut attaching, &mut attachment) {
                 Ok(attached) => attachment.programs.push(attached),
@@ -100,13 +100,17 @@ fn attach(
         what: format!("find `{name}`"),
         source: "aya does not find it in the object".into(),
     })?;
+    attaching.id = None;
     match attaching.attach(loaded, program)? {
         Extra::None => {}
         Extra::Iterator(file) => attachment.iterators.push((name.clone(), file)),
         Extra::Socket(socket) => attachment.sockets.push(socket),
     }
-    let info = loaded.info().map_err(|error| library_error("ask for the id of", program, &error))?;
-    Ok(AttachedProgram { name: name.clone(), attach: program.hook.to_string(), id: info.id() })
+    let id = match attaching.id {
+        Some(id) => id,
+        None => loaded.info().map_err(|error| library_error("ask for the id of", program, &error))?.id(),
+    };
+    Ok(AttachedProgram { name: name.clone(), attach: program.hook.to_string(), id })
 }
 
 fn library_error(verb: &str, program: &Program, error: &(dyn std::error::Error + 'static)) -> Error {

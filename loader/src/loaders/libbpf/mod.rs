@@ -70,6 +70,7 @@ fn open(job: &Job<'_>, failures: &[Failure]) -> Result<OpenObject, Error> {
             program.is_some_and(|program| !failures.iter().any(|failure| failure.program == **program));
         opened.set_autoload(wanted);
     }
+    object.maps_mut().for_each(|mut map| complete(&mut map));
     for value in job.values {
         set_global(&mut object, value).ok_or_else(|| Error::Library {
             loader: KIND,
@@ -78,6 +79,22 @@ fn open(job: &Job<'_>, failures: &[Failure]) -> Result<OpenObject, Error> {
         })?;
     }
     Ok(object)
+}
+
+/// Gives a map for stack traces, or a hash map, the size that its program leaves to whoever loads it: the kernel's own limit for
+/// the depth of a stack, and what such programs usually set. With a size of zero the kernel would refuse it.
+fn complete(map: &mut libbpf_rs::OpenMapMut<'_>) {
+    /// `PERF_MAX_STACK_DEPTH`, the default of `/proc/sys/kernel/perf_event_max_stack`, in addresses.
+    const DEEPEST_STACK: u32 = 127;
+    const ENTRIES: u32 = 10_240;
+    let kind = map.map_type();
+    // Neither can fail before the object is loaded.
+    if kind == MapType::StackTrace && map.value_size() == 0 {
+        let _ = map.set_value_size(DEEPEST_STACK * u32::try_from(size_of::<u64>()).unwrap_or(8));
+    }
+    if matches!(kind, MapType::StackTrace | MapType::Hash | MapType::LruHash) && map.max_entries() == 0 {
+        let _ = map.set_max_entries(ENTRIES);
+    }
 }
 
 /// Writes a global's initial value into the map that libbpf makes of the global's section.
@@ -162,9 +179,10 @@ fn attach(object: &Object, program: &Program, job: &Job<'_>) -> Result<(Vec<Held
             source: "libbpf does not find it in the object".into(),
         })?;
     messages::take();
-    let held = places::attach(object, &loaded, program, job.place)?;
+    // Before it is attached: it may be one that forbids to ask.
     let id = libbpf_rs::Program::id_from_fd(loaded.as_fd())
         .map_err(|error| library_error(format!("ask for the id of `{name}`"), &error))?;
+    let held = places::attach(object, &loaded, program, job.place)?;
     Ok((held, id))
 }
 
