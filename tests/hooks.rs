@@ -34,6 +34,25 @@ pub(crate) const HOOKS: &[Hook] = &[
     },
 ];
 
+/// Tests with kprobes of their own.
+const KPROBES: [&str; 3] = [
+    "kinds::records_are_decoded",
+    "kinds::strictly_none_goes_where_one_cannot",
+    "kinds::the_others_go_where_one_cannot",
+];
+
+/// What a test needs of a kernel, by its name, its loader and its program.
+#[must_use]
+pub(crate) fn needs(test: &str, loader: Option<&str>, program: Option<&str>) -> Vec<Need> {
+    let hook = program.and_then(Hook::of_label);
+    let mut needs = hook.map(|hook| hook.needs.to_vec()).unwrap_or_default();
+    // On what it takes for an old kernel, it leaves kprobes behind and maps without names.
+    if loader == Some("aya") && (needs.contains(&Need::Kprobes) || KPROBES.contains(&test)) {
+        needs.push(Need::Patchlevel);
+    }
+    needs
+}
+
 impl Hook {
     /// That of a program as the names of tests have it: the object, and what it is written in or packed as. `None` if it is not
     /// one of the lab's own: such a program needs nothing.

@@ -26,6 +26,7 @@ impl Features {
     /// Why a test with this need cannot run on the kernel; `None` if it can.
     pub const fn lacks(&self, need: Need) -> Option<&'static str> {
         let (has, reason) = match need {
+            Need::Patchlevel => return None,
             Need::Btf => (self.btf, "the kernel has no BTF"),
             Need::Kprobes => (self.kprobes, "no kprobe can be attached on the kernel"),
             Need::Fentry => {
@@ -48,6 +49,28 @@ pub enum Need {
     Fentry,
     /// [`Features::bpf_lsm`].
     BpfLsm,
+    /// A release of three numbers, such as `6.12.1`: from Debian's names of release candidates (`7.3-cloud-amd64`, and `7.3~rc7` in
+    /// the version) aya cannot read which kernel it is, and takes it for one from before 4.15.
+    Patchlevel,
+}
+
+impl Need {
+    /// Why a test with this need cannot run on a kernel with these features, whose release is what `uname -r` prints; `None` if it
+    /// can.
+    pub fn unmet(self, features: &Features, release: &str) -> Option<&'static str> {
+        match self {
+            Self::Patchlevel if numbers(release) < 3 => {
+                Some("the kernel's release has no third number, without which aya takes it for an old one")
+            }
+            need => features.lacks(need),
+        }
+    }
+}
+
+/// How many numbers a release starts with.
+fn numbers(release: &str) -> usize {
+    let version = release.split('-').next().unwrap_or_default();
+    version.split('.').take_while(|part| part.starts_with(|first: char| first.is_ascii_digit())).count()
 }
 
 impl fmt::Display for Need {
@@ -57,6 +80,7 @@ impl fmt::Display for Need {
             Self::Kprobes => "kprobes",
             Self::Fentry => "fentry",
             Self::BpfLsm => "BPF LSM",
+            Self::Patchlevel => "a release of three numbers",
         })
     }
 }
@@ -97,6 +121,18 @@ impl fmt::Display for Accelerator {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_release_of_three_numbers_is_known_by_its_name() {
+        let features =
+            Features { btf: true, tracefs: true, bpf_lsm: true, bpf_jit: true, kprobes: true, fentry: true };
+        let unmet = |release| Need::Patchlevel.unmet(&features, release);
+        assert_eq!(unmet("5.10.0-46-cloud-amd64"), None);
+        assert_eq!(unmet("6.12.117+deb13-amd64"), None);
+        assert_eq!(unmet("7.3.0-rc7"), None);
+        assert!(unmet("7.3-cloud-amd64").is_some());
+        assert_eq!(Need::Btf.unmet(&features, "7.3-cloud-amd64"), None);
+    }
 
     #[test]
     fn each_need_is_met_by_its_own_feature_alone() {

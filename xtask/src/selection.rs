@@ -7,7 +7,7 @@ use hooklab_types::kernel::Need;
 use hooklab_vm::TestId;
 use hooklab_vm::binary::Test;
 
-use crate::hooks::Hook;
+use crate::hooks;
 use crate::programs::{Language, ProgramOptions};
 
 /// The tests of a binary, and how their names are read.
@@ -60,13 +60,13 @@ impl Selection {
 
     /// What the tests need of a kernel: what their programs do.
     pub(crate) fn needs(&self) -> BTreeMap<TestId, Vec<Need>> {
-        let needs = |test: &Test| (id(test), self.needs_of(test).to_vec());
+        let needs = |test: &Test| (id(test), self.needs_of(test));
         self.tests.iter().map(needs).filter(|(_, needs)| !needs.is_empty()).collect()
     }
 
-    fn needs_of(&self, test: &Test) -> &'static [Need] {
-        let program = self.name(test).program;
-        program.and_then(|label| Hook::of_label(&label)).map_or(&[], |hook| hook.needs)
+    fn needs_of(&self, test: &Test) -> Vec<Need> {
+        let name = self.name(test);
+        hooks::needs(&name.base, name.loader.as_deref(), name.program.as_deref())
     }
 
     /// The tests' names, for a person, each with what it takes to be run.
@@ -153,6 +153,8 @@ mod tests {
             "a::case_2_libbpf_on_minimal_kprobe_rust",
             "a::case_3_eunomia_on_minimal_tp_btf_package",
             "a::case_4_aya_on_minimal_c",
+            "a::case_6_aya_on_minimal_kprobe_c",
+            "kinds::records_are_decoded::case_1_aya_on_ring_buffer",
             "a::case_5_eunomia_on_ecc_package",
             "b",
         ]));
@@ -165,11 +167,13 @@ mod tests {
                 of("a::case_1_aya_on_minimal_lsm_c", &[Need::Btf, Need::Fentry, Need::BpfLsm]),
                 of("a::case_2_libbpf_on_minimal_kprobe_rust", &[Need::Kprobes]),
                 of("a::case_3_eunomia_on_minimal_tp_btf_package", &[Need::Btf]),
+                of("a::case_6_aya_on_minimal_kprobe_c", &[Need::Kprobes, Need::Patchlevel]),
+                of("kinds::records_are_decoded::case_1_aya_on_ring_buffer", &[Need::Patchlevel]),
             ]
         );
         let titles: Vec<String> = tests.titles().collect();
         assert_eq!(titles[0], "a [aya minimal-lsm-c] (needs BTF, fentry, BPF LSM)");
-        assert_eq!(titles[5], "b");
+        assert_eq!(titles.last().map(String::as_str), Some("b"));
     }
 
     /// A program without a line would run, and fail, where the kernel lacks what it needs.

@@ -157,8 +157,8 @@ struct Kernel<'a> {
 struct Work {
     /// The tests that no machine has taken.
     left: VecDeque<TestId>,
-    /// What the kernel can do, as its first machine reported before it ran any test: no test has a say in it.
-    features: Option<Features>,
+    /// What the kernel can do, and its release, as its first machine reported before it ran any test: no test has a say in it.
+    features: Option<(Features, String)>,
     /// When the first machine began.
     begun: Option<Instant>,
     /// Machines so far.
@@ -263,12 +263,13 @@ impl<'a> Kernel<'a> {
     }
 
     /// Takes the tests that cannot run on this kernel out of those that are left and out of a machine's `batch`, and
-    /// reports them. `found` are the features that the machine reported.
-    fn sift(&self, run: &Run<'_>, found: Features, batch: &mut VecDeque<TestId>) {
+    /// reports them. `found` and `release` are what the machine reported.
+    fn sift(&self, run: &Run<'_>, found: Features, release: &str, batch: &mut VecDeque<TestId>) {
         let needs = &run.campaign.needs;
         let mut work = self.work();
-        let features = *work.features.get_or_insert(found);
-        let missing = |test: &TestId| needs.get(test)?.iter().find_map(|&need| features.lacks(need));
+        let (features, release) = work.features.get_or_insert_with(|| (found, release.to_owned())).clone();
+        let missing =
+            |test: &TestId| needs.get(test)?.iter().find_map(|need| need.unmet(&features, &release));
         let mut unsupported = Vec::new();
         for tests in [batch, &mut work.left] {
             tests.retain(|test| match missing(test) {

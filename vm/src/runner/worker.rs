@@ -106,8 +106,9 @@ impl<'a> Worker<'a> {
     fn run_on(&mut self, up: Up) -> Result<(), MachineError> {
         let Up { mut machine, release, features, start, boot } = up;
         let spec = self.kernel.job.spec.clone();
-        self.run.observer.notify(Event::KernelUp { spec, release, features, start, boot });
-        self.kernel.sift(self.run, features, &mut self.batch);
+        let up = Event::KernelUp { spec, release: release.clone(), features, start, boot };
+        self.run.observer.notify(up);
+        self.kernel.sift(self.run, features, &release, &mut self.batch);
         // Of those that it took, none may be left to run.
         while self.take() {
             machine.run(self.request())?;
