@@ -34,8 +34,9 @@ pub(crate) const HOOKS: &[Hook] = &[
     },
 ];
 
-/// Tests with kprobes of their own.
-const KPROBES: [&str; 3] = [
+/// Tests whose programs aya handles in another way on a kernel that it takes for an old one.
+const OTHER_WAYS: [&str; 4] = [
+    "kinds::places_have_defaults",
     "kinds::records_are_decoded",
     "kinds::strictly_none_goes_where_one_cannot",
     "kinds::the_others_go_where_one_cannot",
@@ -47,7 +48,7 @@ pub(crate) fn needs(test: &str, loader: Option<&str>, program: Option<&str>) -> 
     let hook = program.and_then(Hook::of_label);
     let mut needs = hook.map(|hook| hook.needs.to_vec()).unwrap_or_default();
     // On what it takes for an old kernel, it leaves kprobes behind and maps without names.
-    if loader == Some("aya") && (needs.contains(&Need::Kprobes) || KPROBES.contains(&test)) {
+    if loader == Some("aya") && (needs.contains(&Need::Kprobes) || OTHER_WAYS.contains(&test)) {
         needs.push(Need::Patchlevel);
     }
     needs
