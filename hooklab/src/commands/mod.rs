@@ -70,9 +70,9 @@ pub enum Common {
     /// The program is compiled if need be, loaded and attached; then COMMAND runs in the guest, or without one a built-in
     /// workload that makes the system calls that people trace. What the program prints (trace_pipe) and sends (ring
     /// buffers, perf event arrays, iterators) appears as it comes.
-    Run(Run),
+    Run(Box<Run>),
     /// Show on which kernels programs load, and why not on the others
-    Explain(Explain),
+    Explain(Box<Explain>),
     /// Compile a program and pack it, as `ecc` does: NAME.bpf.o, NAME.skel.json and package.json
     Package(Package),
     /// List, pin, fetch and remove kernels
