@@ -66,9 +66,9 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum Common {
     /// Run one program in guests, and show what it prints
-    Run(Run),
+    Run(Box<Run>),
     /// Show on which kernels programs load, and why not on the others
-    Explain(Explain),
+    Explain(Box<Explain>),
     /// Compile a program and pack it, as `ecc` does: NAME.bpf.o, NAME.skel.json and package.json
     Package(Package),
     /// List, pin, fetch and remove kernels
