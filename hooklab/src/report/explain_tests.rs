@@ -115,3 +115,12 @@ fn colours_take_no_place() {
     assert!(text.contains('\u{1b}'));
     assert_eq!(plain(&text), " A     B  C\n long  x  y");
 }
+
+#[test]
+fn programs_with_the_same_cause_on_other_kernels_are_told_apart() {
+    let helper = Err(CauseClass::Helper);
+    let report =
+        report(&[("5.10", &[("f", helper), ("g", helper)]), ("6.12", &[("f", helper), ("g", Ok(1))])]);
+    let expected = "helper on 5.10, 6.12: why\n    a.o: f, at `a; @ a.c:1`\nhelper on 5.10: why\n    a.o: g, at `a; @ a.c:1`\n";
+    assert!(causes(&report).starts_with(expected), "{}", causes(&report));
+}
