@@ -13,7 +13,7 @@ use hooklab_vm::event::Observer;
 use hooklab_vm::kernel::{Kernels, Selector, Spec};
 use hooklab_vm::payload::Payload;
 use hooklab_vm::qemu::accelerator::Choice;
-use hooklab_vm::runner::{self, Campaign, EnvVar, Isolation};
+use hooklab_vm::runner::{self, Campaign, EnvValue, EnvVar, Invocation, Isolation};
 
 use crate::exit::{Exit, UsageError};
 use crate::guests::{self, Guests, log_path};
@@ -105,12 +105,33 @@ pub struct Work {
     pub tests: Vec<(TestId, bool)>,
     /// What some of them need of a kernel.
     pub needs: BTreeMap<TestId, Vec<Need>>,
+    /// Those that are programs which run whole.
+    pub whole: BTreeMap<TestId, Invocation>,
+    /// Whether observers are to see what they print.
+    pub stream: bool,
     /// How their names are read.
     pub naming: Naming,
     /// Environment variables of the tests.
     pub env: Vec<EnvVar>,
     /// Directory in the payload from which new and changed files come back.
     pub collect: Option<String>,
+}
+
+impl Work {
+    /// The variables of the tests, with those of the payload. Of two lists of libraries' directories, the tests' own is
+    /// searched first.
+    fn environment(&self) -> Vec<EnvVar> {
+        let mut libraries = self.payload.environment();
+        let is_theirs = |variable: &EnvVar| variable.name == libraries.name;
+        let (theirs, mut env): (Vec<_>, Vec<_>) = self.env.iter().cloned().partition(is_theirs);
+        if let Some(EnvVar { value: EnvValue::Text(first), name }) = theirs.into_iter().next_back()
+            && let EnvValue::Text(then) = &libraries.value
+        {
+            libraries = EnvVar::text(name, format!("{first}:{then}"));
+        }
+        env.push(libraries);
+        env
+    }
 }
 
 impl RunOptions {
@@ -177,10 +198,11 @@ impl RunOptions {
             payload: &work.payload.archive,
             tests: work.tests.iter().filter(|(_, ignored)| !ignored).map(|(test, _)| test.clone()).collect(),
             needs: work.needs.clone(),
-            env: work.env.iter().cloned().chain([work.payload.environment()]).collect(),
+            whole: work.whole.clone(),
+            env: work.environment(),
             collect: work.collect.clone(),
             check: !self.no_checks,
-            stream: false,
+            stream: work.stream,
             retries: self.retries.into(),
             timeout: Duration::from_secs(self.timeout),
             boot_timeout: Duration::from_secs(self.boot_timeout),

@@ -10,11 +10,13 @@ mod print;
 
 pub mod campaign;
 pub mod cargo;
+mod command;
 pub mod commands;
 pub mod compile;
 pub mod ecli;
 pub mod exit;
 pub mod explain;
+mod extra;
 pub mod guest_half;
 pub mod guests;
 pub mod kernels;

@@ -24,7 +24,7 @@ impl fmt::Display for TestId {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// It ran and its harness reported success.
+    /// It ran, and its harness reported success; a program that runs whole exited with 0.
     Passed,
     /// It passed on a fresh machine, after an earlier run that did not.
     Flaky,
@@ -38,7 +38,8 @@ pub enum Outcome {
     Leaked,
     /// It is marked as ignored in its source, and was not run.
     Ignored,
-    /// It was not run, since the kernel lacks a feature that it needs. Decided before it could run, never from a failure.
+    /// The kernel lacks what it needs: decided from the kernel's features before it could run, or by a program that exited
+    /// with 77; never from another failure.
     Unsupported,
 }
 
@@ -48,7 +49,7 @@ impl Outcome {
         matches!(self, Self::Passed | Self::Flaky) || !self.has_run()
     }
 
-    /// Whether the test was run at all.
+    /// Whether the test was run at all, as far as there is a result.
     pub const fn has_run(self) -> bool {
         !matches!(self, Self::Ignored | Self::Unsupported)
     }

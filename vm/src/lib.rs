@@ -54,6 +54,7 @@
 //!         payload: &payload.archive,
 //!         tests: tests.map(|test| TestId { binary: "mine".into(), name: test.name }).collect(),
 //!         needs: Default::default(),
+//!         whole: Default::default(),
 //!         env: vec![payload.environment()],
 //!         collect: None,
 //!         check: true,

@@ -57,12 +57,32 @@ impl Builder {
     /// # Errors
     /// If the file cannot be read.
     pub fn add(&mut self, name: &str, from: &Path) -> Result<(), FileError> {
+        self.add_with_mode(name, from, 0o755)
+    }
+
+    /// Adds the file `from` as `name`, with this mode.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn add_with_mode(&mut self, name: &str, from: &Path, mode: u32) -> Result<(), FileError> {
         let content = fs::read(from).map_err(FileError::of("read", from))?;
-        let mut header = tar::Header::new_gnu();
+        let mut header = header(tar::EntryType::Regular, mode);
         header.set_size(content.len() as u64);
-        header.set_mode(0o755);
-        header.set_mtime(PAYLOAD_MTIME);
         self.archive.append_data(&mut header, name, content.as_slice()).map_err(FileError::of("pack", from))
+    }
+
+    /// Adds a directory as `name`; those of files need not be added.
+    ///
+    /// # Errors
+    /// The archive cannot have such a name.
+    pub fn add_directory(&mut self, name: &str) -> io::Result<()> {
+        let mut header = header(tar::EntryType::Directory, 0o755);
+        self.archive.append_data(&mut header, name, io::empty())
+    }
+
+    /// Bytes so far.
+    pub fn bytes(&self) -> usize {
+        self.archive.get_ref().len()
     }
 
     /// Adds a program as `name`, with its dynamic linker and libraries, which have the same paths in a guest as here.
@@ -92,6 +112,15 @@ impl Builder {
         let library_path = directories.into_iter().collect::<Vec<_>>().join(":");
         Ok(Payload { archive: self.archive.into_inner()?, library_path })
     }
+}
+
+fn header(kind: tar::EntryType, mode: u32) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_size(0);
+    header.set_mode(mode);
+    header.set_mtime(PAYLOAD_MTIME);
+    header
 }
 
 #[cfg(test)]

@@ -69,6 +69,7 @@ impl Guest {
             payload: &[0; 1024],
             tests: ["a", "b"].map(|name| TestId { binary: "guest".into(), name: name.into() }).to_vec(),
             needs: BTreeMap::new(),
+            whole: BTreeMap::new(),
             env: Vec::new(),
             collect: collect.then(|| "workspace".into()),
             check: true,

@@ -99,6 +99,8 @@ impl Explain {
             payload,
             tests: units.iter().map(|(_, unit)| (test(unit), false)).collect(),
             needs: BTreeMap::new(),
+            whole: BTreeMap::new(),
+            stream: false,
             naming: Naming::Plain,
             env: vec![EnvVar::text(JOB_VARIABLE, serde_json::to_string(&job)?)],
             collect: Some(DIRECTORY.into()),

@@ -1,5 +1,6 @@
 //! The commands, one in each file: its flags, and what it does.
 
+mod exec;
 mod explain;
 mod kernels;
 mod package;
@@ -15,6 +16,7 @@ use clap::{Parser, Subcommand};
 use crate::exit::Exit;
 use crate::lab::Lab;
 
+pub use exec::Exec;
 pub use explain::Explain;
 pub use kernels::Kernels;
 pub use package::Package;
@@ -65,8 +67,14 @@ pub enum Command {
 /// The commands that do not depend on what is tested: a checkout of hooklab offers them as well.
 #[derive(Debug, Subcommand)]
 pub enum Common {
-    /// Run one program in guests, and show what it prints
+    /// Run one program in guests with a workload, and show what it prints and sends
+    ///
+    /// The program is compiled if need be, loaded and attached; then COMMAND runs in the guest, or without one a built-in
+    /// workload that makes the system calls that people trace. What the program prints (trace_pipe) and sends (ring
+    /// buffers, perf event arrays, iterators) appears as it comes.
     Run(Box<Run>),
+    /// Run a command of this host on kernels: its exit code is the verdict
+    Exec(Box<Exec>),
     /// Show on which kernels programs load, and why not on the others
     Explain(Box<Explain>),
     /// Compile a program and pack it, as `ecc` does: NAME.bpf.o, NAME.skel.json and package.json
@@ -102,6 +110,7 @@ impl Common {
     pub fn run(&self, lab: &Lab) -> Result<Exit> {
         let done = match self {
             Common::Run(command) => command.run(lab),
+            Common::Exec(command) => command.run(lab),
             Common::Explain(command) => command.run(lab),
             Common::Package(command) => command.run(lab),
             Common::Kernels(command) => command.run(lab),

@@ -16,6 +16,7 @@ use hooklab_vm::runner::EnvVar;
 use crate::campaign::{RunOptions, Work, conclude};
 use crate::cargo::{self, Artifact};
 use crate::exit::{BuildFailed, Exit, UsageError};
+use crate::extra;
 use crate::guest_half::EUNOMIA;
 use crate::guests::Guests;
 use crate::kernels::{self, failed_to};
@@ -23,9 +24,6 @@ use crate::lab::Lab;
 use crate::naming::Naming;
 use crate::report;
 use crate::setup::{self, Purpose};
-
-/// Most bytes that guests take in: they have 256 MiB of memory, and tests need some of it.
-const MAX_PAYLOAD: usize = 96 << 20;
 
 /// Directory of the payload with the test binaries.
 const BINARIES: &str = "tests";
@@ -125,7 +123,9 @@ impl Test {
         let guests = Guests::ready(lab, &kernels, &specs, self.run.accel, &programs.agent, live.as_ref())?
             .with_append(self.run.appended().as_deref());
         let needs = BTreeMap::new();
-        let work = Work { payload, tests, needs, naming, env: environment(), collect: None };
+        let whole = BTreeMap::new();
+        let work =
+            Work { payload, tests, needs, whole, stream: false, naming, env: environment(), collect: None };
         let report = self.run.run(lab, &guests, &programs.agent, &work, begin, &[live.as_ref()])?;
         drop(live);
         let written = self.run.write_reports(&report);
@@ -238,17 +238,8 @@ fn pack(binaries: &[Binary], loaders: &[(String, PathBuf)]) -> Result<Payload> {
     for (name, path) in loaders.iter().filter(|(name, _)| name != EUNOMIA) {
         add(&format!("bin/{name}"), path)?;
     }
-    let payload = archive.finish().context("failed to pack the payload")?;
-    if payload.archive.len() > MAX_PAYLOAD {
-        return Err(UsageError(format!(
-            "the test binaries and their libraries have {} MiB, and a guest takes in {} at most: build them with \
-             --release, or with `strip = true` in the profile, or test fewer at a time (-p, --test)",
-            payload.archive.len() >> 20,
-            MAX_PAYLOAD >> 20
-        ))
-        .into());
-    }
-    Ok(payload)
+    let advice = ": build them with --release, or with `strip = true` in the profile, or test fewer at a time (-p, --test)";
+    extra::finish(archive, "the test binaries and their libraries", advice)
 }
 
 /// What the tests find in their environment.

@@ -7,8 +7,8 @@ use nix::sys::sysinfo::sysinfo;
 
 use crate::Error;
 
-/// Directory for temporary files, which tests need not remove themselves.
-const TEMPORARY: &str = "/tmp";
+/// Directories for temporary files, which tests need not remove themselves.
+const TEMPORARY: [&str; 4] = ["/tmp", "/var/tmp", "/dev/shm", "/run"];
 
 /// The amount of memory that was free before the first test.
 pub(crate) struct FreeMemory {
@@ -24,7 +24,7 @@ impl FreeMemory {
     /// Removes temporary files, calling `settling` before each. Returns whether more than half of the recorded amount is
     /// free afterwards.
     pub(crate) fn reclaim(&self, settling: &mut dyn FnMut() -> Result<(), Error>) -> Result<bool, Error> {
-        for entry in fs::read_dir(TEMPORARY).into_iter().flatten().flatten() {
+        for entry in TEMPORARY.iter().flat_map(fs::read_dir).flatten().flatten() {
             settling()?;
             // What cannot be removed counts as used memory below.
             let _ = remove(&entry.path());

@@ -19,6 +19,7 @@ mod scope;
 mod session;
 mod shared_memory;
 mod stream;
+mod system_files;
 mod watch;
 
 use std::path::PathBuf;

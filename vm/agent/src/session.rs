@@ -8,8 +8,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use hooklab_protocol::{
-    self as protocol, AfterRestore, EnvValue, Features, PAYLOAD_VARIABLE, Place, ROOT_DIRECTORY, Report,
-    Request, Run, SideEffects,
+    self as protocol, AfterRestore, Cases, EnvValue, Features, PAYLOAD_VARIABLE, Place, ROOT_DIRECTORY,
+    Report, Request, Run, SideEffects,
 };
 
 use crate::Error;
@@ -21,6 +21,7 @@ use crate::process::{Processes, Progress};
 use crate::restore;
 use crate::scope::Scope;
 use crate::shared_memory::SharedMemory;
+use crate::system_files;
 use crate::watch::Watch;
 
 /// A connection to the host.
@@ -110,9 +111,9 @@ impl<R: Read, W: Write> Session<R, W> {
         let new = || run.collect.as_ref().map(|directory| Collector::new(self.directory.join(directory)));
         // Kept from one run to the next: each version of a file is sent once.
         let mut collector = self.collector.take().or_else(new);
-        for test in &run.tests {
+        for test in run.cases.names() {
             self.report(&Report::Started { test: test.clone() })?;
-            let mut command = self.command(run, test);
+            let mut command = self.command(run, test)?;
             let (to, mut reported) = (&mut self.to, false);
             let mut progress = |progress| match progress {
                 Progress::Output(text) => Ok(protocol::send(to, &Report::Output { text })?),
@@ -157,20 +158,35 @@ impl<R: Read, W: Write> Session<R, W> {
         }
         if let Scope::Machine = self.scope {
             libraries::link_into_root(&self.directory.join(ROOT_DIRECTORY), Path::new("/"))?;
+            system_files::add(Path::new("/"))?;
             self.free_memory = Some(FreeMemory::now());
         }
         self.report(&Report::Loaded)
     }
 
-    /// The command that runs one test. Its flags are those of libtest (the rustc book, "Tests").
-    fn command(&self, run: &Run, test: &str) -> Command {
+    /// The command that runs one test; makes its working directory. The flags are those of libtest (the rustc book,
+    /// "Tests").
+    fn command(&self, run: &Run, test: &str) -> Result<Command, Error> {
         let root = self.directory.display().to_string();
-        let mut command = Command::new(self.directory.join(&run.binary));
-        command.args(["--exact", test, "--nocapture", "--test-threads=1"]).current_dir(&self.directory);
+        let mut command = Command::new(self.directory.join(&run.program));
+        command.current_dir(&self.directory);
+        match &run.cases {
+            Cases::Libtest(_) => {
+                command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
+            }
+            Cases::Whole { invocation, .. } => {
+                command.args(&invocation.arguments);
+                if let Some(directory) = &invocation.directory {
+                    let created = fs::create_dir_all(directory);
+                    created.map_err(Error::system(format!("create the directory {directory}")))?;
+                    command.current_dir(directory);
+                }
+            }
+        }
         command.env("PATH", format!("{root}/bin:/usr/bin:/bin"));
         command.env("HOME", "/tmp").env(PAYLOAD_VARIABLE, &root);
         command.envs(run.env.iter().map(|variable| (&variable.name, self.value(&variable.value))));
-        command
+        Ok(command)
     }
 
     fn value(&self, value: &EnvValue) -> OsString {

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Version of the protocol; host and agent must use the same one.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// Name of the virtio-serial port that carries the protocol (`/sys/class/virtio-ports/*/name` in the guest).
 pub const PORT_NAME: &str = "hooklab";
@@ -95,13 +95,13 @@ pub struct TimeOfDay {
     pub nanoseconds: u32,
 }
 
-/// A list of tests, and how to run them.
+/// A program, what to run of it, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
-    /// Path of the libtest binary, relative to the payload.
-    pub binary: String,
-    /// Names of the tests, as the binary lists them.
-    pub tests: Vec<String>,
+    /// Path of the program: relative to the payload, or absolute.
+    pub program: String,
+    /// What to run of it.
+    pub cases: Cases,
     /// Time limit for each test, in milliseconds.
     pub timeout_ms: u64,
     /// Environment variables of the tests, in addition to `PATH`, `HOME` and [`PAYLOAD_VARIABLE`].
@@ -112,6 +112,40 @@ pub struct Run {
     pub check: bool,
     /// Whether to report the output of a test while it runs, too.
     pub stream: bool,
+}
+
+/// What to run of a program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cases {
+    /// These tests of a libtest binary, as it lists them, one after the other.
+    Libtest(Vec<String>),
+    /// The whole program, once, as one test.
+    Whole {
+        /// The name of that test.
+        name: String,
+        /// How to start it.
+        invocation: Invocation,
+    },
+}
+
+impl Cases {
+    /// The names of the tests.
+    pub fn names(&self) -> &[String] {
+        match self {
+            Self::Libtest(names) => names,
+            Self::Whole { name, .. } => std::slice::from_ref(name),
+        }
+    }
+}
+
+/// How to start a program as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invocation {
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Its working directory, an absolute path, which the agent creates; without one the payload's directory.
+    pub directory: Option<String>,
 }
 
 /// An environment variable of the tests.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-pub use hooklab_protocol::{EnvValue, EnvVar};
+pub use hooklab_protocol::{EnvValue, EnvVar, Invocation};
 
 use hooklab_protocol::with_causes;
 
@@ -63,6 +63,9 @@ pub struct Campaign<'a> {
     /// What some of them need of a kernel. One whose needs a kernel does not meet is not run there:
     /// [`Outcome::Unsupported`].
     pub needs: BTreeMap<TestId, Vec<Need>>,
+    /// Programs that have no tests: each runs whole, as one test, and its exit code is the verdict. The names of their
+    /// binaries are absolute paths in the guest, or relative to the payload.
+    pub whole: BTreeMap<TestId, Invocation>,
     /// Environment variables of the tests.
     pub env: Vec<EnvVar>,
     /// A directory in the payload from which the agent sends new and changed files.
@@ -249,10 +252,12 @@ impl<'a> Kernel<'a> {
             return VecDeque::new();
         }
         let size = (work.left.len() / (2 * run.campaign.machines)).clamp(1, BATCH);
-        let size = if run.campaign.isolation == Isolation::Single { 1 } else { size };
-        // A request names one binary.
-        let first = work.left.front().map(|test| test.binary.clone());
-        let same = work.left.iter().take_while(|test| Some(&test.binary) == first.as_ref()).count();
+        // A request names one binary, and runs its tests or all of it.
+        let first = work.left.front().cloned();
+        let whole = first.as_ref().is_some_and(|test| run.campaign.whole.contains_key(test));
+        let size = if whole || run.campaign.isolation == Isolation::Single { 1 } else { size };
+        let binary = first.map(|test| test.binary);
+        let same = work.left.iter().take_while(|test| Some(&test.binary) == binary.as_ref()).count();
         let size = size.min(same);
         work.left.drain(..size).collect()
     }

@@ -9,21 +9,21 @@ use crate::event::Outcome;
 const NAME_BYTES: usize = 512;
 
 /// Adds side effects to the verdict on the process alone: a test that leaks, or during which the kernel warns, does not
-/// pass. Limits what the agent reports: a hostile guest may have replaced it.
+/// pass, nor does one that says that it is unsupported. Limits what the agent reports: a hostile guest may have replaced it.
 pub(super) fn with_side_effects(
     (outcome, message): (Outcome, Option<String>),
     side_effects: &SideEffects,
 ) -> (Outcome, Option<String>) {
-    let passed = outcome == Outcome::Passed;
+    let fine = outcome.is_fine();
     let mut parts: Vec<String> = message.into_iter().filter(|message| !message.is_empty()).collect();
     let mut verdict = outcome;
     if !side_effects.leaks.is_empty() {
-        verdict = if passed { Outcome::Leaked } else { verdict };
+        verdict = if fine { Outcome::Leaked } else { verdict };
         let leaks = side_effects.leaks.iter().take(MAX_LEAKS).map(|name| shortened(name, NAME_BYTES));
         parts.push(format!("it leaked:\n{}", leaks.collect::<Vec<_>>().join("\n")));
     }
     if !side_effects.kernel_warnings.is_empty() {
-        verdict = if passed { Outcome::Failed } else { verdict };
+        verdict = if fine { Outcome::Failed } else { verdict };
         parts.push(format!(
             "kernel warnings:\n{}",
             shortened(&side_effects.kernel_warnings, MAX_KERNEL_WARNING_BYTES)
@@ -55,6 +55,14 @@ mod tests {
         let (outcome, message) = with_side_effects(PASSED, &side_effects(&["a map", "a mount"], ""));
         assert_eq!(outcome, Outcome::Leaked);
         assert_eq!(message.unwrap(), "it leaked:\na map\na mount");
+    }
+
+    #[test]
+    fn a_program_that_says_unsupported_and_leaks_is_leaked() {
+        let unsupported = (Outcome::Unsupported, Some("no BTF".to_owned()));
+        let (outcome, message) = with_side_effects(unsupported, &side_effects(&["a map"], ""));
+        assert_eq!(outcome, Outcome::Leaked);
+        assert_eq!(message.unwrap(), "no BTF\nit leaked:\na map");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hooklab_protocol::{self as protocol, MAX_OUTPUT, Report, SETTLE_MS, with_causes};
+use hooklab_protocol::{self as protocol, Cases, Exit, MAX_OUTPUT, Report, SETTLE_MS, with_causes};
 
 use super::error::Error;
 use super::pool::Up;
@@ -122,9 +122,16 @@ impl<'a> Worker<'a> {
 
     fn request(&self) -> protocol::Run {
         let campaign = self.run.campaign;
+        let first = self.batch.front();
+        let cases = match first.and_then(|test| Some((test, campaign.whole.get(test)?))) {
+            Some((test, invocation)) => {
+                Cases::Whole { name: test.name.clone(), invocation: invocation.clone() }
+            }
+            None => Cases::Libtest(self.batch.iter().map(|test| test.name.clone()).collect()),
+        };
         protocol::Run {
-            binary: self.batch.front().map(|test| test.binary.clone()).unwrap_or_default(),
-            tests: self.batch.iter().map(|test| test.name.clone()).collect(),
+            program: first.map(|test| test.binary.clone()).unwrap_or_default(),
+            cases,
             timeout_ms: u64::try_from(campaign.timeout.as_millis()).unwrap_or(u64::MAX),
             env: campaign.env.clone(),
             collect: campaign.collect.clone(),
@@ -169,7 +176,7 @@ impl<'a> Worker<'a> {
                     let took = running.take().map(|(_, begin)| begin.elapsed()).unwrap_or_default();
                     deadline = Instant::now() + patience;
                     let output = quota::shortened(&output, OUTPUT_BYTES);
-                    let verdict = verdict::of_process(exit, output, &test, timeout);
+                    let verdict = self.verdict(exit, output, timeout);
                     let (outcome, message) = with_side_effects(verdict, &side_effects);
                     self.end(outcome, Duration::from_micros(micros).min(took), message);
                     if side_effects.dirty || !self.earlier.is_empty() || self.run.is_over() {
@@ -189,6 +196,16 @@ impl<'a> Worker<'a> {
                 }
                 Err(error) => return Err(self.blame(running.as_ref(), error)),
             }
+        }
+    }
+
+    /// The verdict on the process of the first test of the batch.
+    fn verdict(&self, exit: Exit, output: &str, limit: Duration) -> (Outcome, Option<String>) {
+        match self.batch.front() {
+            Some(test) if !self.run.campaign.whole.contains_key(test) => {
+                verdict::of_test(exit, output, &test.name, limit)
+            }
+            _ => verdict::of_program(exit, output, limit),
         }
     }
 
@@ -236,13 +253,13 @@ impl<'a> Worker<'a> {
         let spec = self.kernel.job.spec.clone();
         let message = message.map(|message| self.kernel.quota.cut(message));
         let Some(test) = self.batch.front().cloned() else { return };
-        if outcome != Outcome::Passed && self.earlier.len() < self.run.campaign.retries {
+        if !outcome.is_fine() && self.earlier.len() < self.run.campaign.retries {
             let attempt = Attempt { outcome, seconds: duration.as_secs_f64(), message };
             self.earlier.push(attempt.clone());
             self.run.observer.notify(Event::TestRetried { spec, test, attempt });
             return;
         }
-        if outcome != Outcome::Passed {
+        if !outcome.is_fine() {
             self.run.note_failure();
         }
         self.batch.pop_front();

@@ -1,5 +1,6 @@
 //! `cargo xtask vm-test`: the main job.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -98,6 +99,8 @@ impl VmTest {
             payload: build::pack(checkout, &artifacts, ecli.as_ref())?,
             tests: tests.tests.iter().map(|test| (selection::id(test), test.ignored)).collect(),
             needs: tests.needs(),
+            whole: BTreeMap::new(),
+            stream: false,
             naming: self.naming(),
             env: self.environment(),
             // Of other people's tests nothing is to come into our checkout.

@@ -1,6 +1,5 @@
 //! `hooklab run`: one program in guests with a workload, and what it prints and sends.
 
-mod command;
 mod options;
 mod printer;
 mod program;
@@ -19,12 +18,13 @@ use hooklab_vm::kernel::{Kernels, Selector, Spec};
 use hooklab_vm::payload::{self, Payload};
 use hooklab_vm::runner::{self, Campaign, EnvVar, Isolation};
 
-use self::command::{Command, Extra};
 use self::options::{LoadArguments, WorkloadArguments};
 use self::printer::Printer;
 use self::program::Program;
+use crate::command::Command;
 use crate::ecli::Ecli;
 use crate::exit::{Exit, UsageError};
+use crate::extra::{self, Extra};
 use crate::guests::{self, Guests};
 use crate::kernels::{self, failed_to};
 use crate::lab::{GuestPrograms, Lab};
@@ -42,14 +42,10 @@ const LOAD_LIMIT: Duration = Duration::from_secs(60);
 /// Time limit for a guest to come up.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
 
-/// Largest payload that a guest takes in, in bytes.
-const MAX_PAYLOAD: usize = 96 << 20;
+/// Directory of the payload in which the command runs.
+const WORK: &str = "work";
 
-/// Run one program in guests, and show what it prints and sends
-///
-/// The program is compiled if need be, loaded and attached; then COMMAND runs in the guest, or without one a built-in
-/// workload that makes the system calls that people trace. What the program prints (trace_pipe) and sends (ring
-/// buffers, perf buffers, iterators) appears as it comes.
+/// The flags of `hooklab run`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -104,7 +100,8 @@ impl Run {
         let kind = program::kind(&self.program)?;
         let loader = self.loader.unwrap_or(kind.loader());
         let command = Command::find(&self.workload.command)?;
-        let extras = self.workload.files.iter().map(|file| Extra::parse(file)).collect::<Result<Vec<_>>>()?;
+        let parse = |file: &String| Extra::parse(file, Path::new(WORK));
+        let extras = self.workload.files.iter().map(parse).collect::<Result<Vec<_>>>()?;
         self.check_filter()?;
         let kernels = kernels::open(lab, &self.machine.kernels)?;
         let specs = self.specs(&kernels)?;
@@ -184,6 +181,7 @@ fn run(
         payload: &payload.archive,
         tests: vec![TestId { binary: BINARY.into(), name: demo::TEST.into() }],
         needs: BTreeMap::new(),
+        whole: BTreeMap::new(),
         env: vec![
             EnvVar::text(demo::JOB_VARIABLE, serde_json::to_string(job)?),
             payload.environment(),
@@ -222,15 +220,6 @@ impl Contents<'_> {
         self.ecli.map_or(Ok(()), |ecli| ecli.pack(&mut archive))?;
         self.command.map_or(Ok(()), |command| command.pack(&mut archive))?;
         self.extras.iter().try_for_each(|extra| extra.pack(&mut archive))?;
-        let payload = archive.finish().context("failed to pack the payload")?;
-        if payload.archive.len() > MAX_PAYLOAD {
-            return Err(UsageError(format!(
-                "the program, COMMAND and files have {} MiB with their libraries, and a guest takes in {} at most",
-                payload.archive.len() >> 20,
-                MAX_PAYLOAD >> 20
-            ))
-            .into());
-        }
-        Ok(payload)
+        extra::finish(archive, "the program, COMMAND and files with their libraries", "")
     }
 }

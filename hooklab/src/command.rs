@@ -1,31 +1,23 @@
-//! A command of this host that runs in a guest, and files that come along: all at the paths that they have here.
+//! A command of this host that runs in a guest, at the path that it has here.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use hooklab_vm::binary;
 use hooklab_vm::payload;
 
 use crate::exit::UsageError;
+use crate::extra::{in_root, normal};
 use crate::setup::{find_program, is_program};
-
-/// Directory of the payload whose content comes to the same paths in a guest.
-const ROOT: &str = "root";
-
-/// Directory of the payload in which the command runs.
-const WORK: &str = "work";
 
 /// Longest first line of a script (Linux, `BINPRM_BUF_SIZE`).
 const FIRST_LINE: u64 = 256;
 
-/// Files of a directory that are brought along, at most.
-const FILES: usize = 10_000;
-
 /// A command, found on this host.
-pub(super) struct Command {
+pub(crate) struct Command {
     /// The program or script.
     path: PathBuf,
     arguments: Vec<String>,
@@ -36,7 +28,10 @@ pub(super) struct Command {
 
 impl Command {
     /// Finds a command as a shell would; none where no words are given.
-    pub(super) fn find(words: &[String]) -> Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// [`UsageError`] if it is missing, or no guest could run it.
+    pub(crate) fn find(words: &[String]) -> Result<Option<Self>> {
         let Some((name, arguments)) = words.split_first() else { return Ok(None) };
         let path = locate(name)?;
         let interpreters = interpreters(&path)?;
@@ -48,22 +43,33 @@ impl Command {
         Ok(Some(Self { path, arguments: arguments.to_vec(), interpreters, is_script }))
     }
 
+    /// The absolute path of the program or script, here and in a guest.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The command line in a guest.
-    pub(super) fn words(&self) -> Vec<String> {
+    pub(crate) fn words(&self) -> Vec<String> {
         let program = self.path.to_string_lossy().into_owned();
         [program].into_iter().chain(self.arguments.iter().cloned()).collect()
     }
 
-    pub(super) fn pack(&self, archive: &mut payload::Builder) -> Result<()> {
+    /// Adds it to a payload, with all that it takes to start it.
+    pub(crate) fn pack(&self, archive: &mut payload::Builder) -> Result<()> {
         for program in self.interpreters.iter().chain((!self.is_script).then_some(&self.path)) {
-            let added = archive.add_program(&in_root(program), program);
+            let added = archive.add_program(&place(program), program);
             added.with_context(|| format!("failed to pack {}", program.display()))?;
         }
         if self.is_script {
-            archive.add(&in_root(&self.path), &self.path).context("failed to pack the command")?;
+            archive.add(&place(&self.path), &self.path).context("failed to pack the command")?;
         }
         Ok(())
     }
+}
+
+/// Its name in the payload.
+fn place(path: &Path) -> String {
+    in_root(path).display().to_string()
 }
 
 /// A path is taken as it is, a name is looked for on PATH.
@@ -76,7 +82,9 @@ fn locate(name: &str) -> Result<PathBuf, UsageError> {
     if !is_program(&path) {
         return Err(UsageError(format!("failed to use {name} as a command: it is not executable")));
     }
-    std::path::absolute(&path).map_err(|error| UsageError(format!("failed to find {name}: {error}")))
+    let absolute = std::path::absolute(&path);
+    let absolute = absolute.map_err(|error| UsageError(format!("failed to find {name}: {error}")))?;
+    Ok(normal(&absolute).unwrap_or(absolute))
 }
 
 /// What runs a script, by its first line (execve(2)); empty for a program. For `env`, the program that it finds as well.
@@ -102,66 +110,6 @@ fn interpreters(path: &Path) -> Result<Vec<PathBuf>> {
         Err(named(&format!("its interpreter {} does not exist", missing.display())))?;
     }
     Ok(found)
-}
-
-/// A file or directory that comes along.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Extra {
-    from: PathBuf,
-    /// Its name in the payload.
-    to: String,
-}
-
-impl Extra {
-    /// Reads `PATH[:DEST]`.
-    pub(super) fn parse(text: &str) -> Result<Self> {
-        let (from, to) = match text.rsplit_once(':') {
-            Some((from, to)) if !from.is_empty() && !to.is_empty() && !Path::new(text).exists() => {
-                (Path::new(from), Path::new(to))
-            }
-            _ => (Path::new(text), Path::new(text)),
-        };
-        if !from.exists() {
-            return Err(UsageError(format!("there is no file {}", from.display())).into());
-        }
-        let plain = |part: &Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
-        let to = match to.strip_prefix("/") {
-            Ok(rest) if rest.components().all(|part| plain(&part)) => format!("{ROOT}/{}", rest.display()),
-            Err(_) if to.components().all(|part| plain(&part)) => format!("{WORK}/{}", to.display()),
-            _ => {
-                let message = format!("failed to place {text} in a guest: name its place there as PATH:DEST");
-                return Err(UsageError(message).into());
-            }
-        };
-        Ok(Self { from: from.to_owned(), to })
-    }
-
-    pub(super) fn pack(&self, archive: &mut payload::Builder) -> Result<()> {
-        let mut left = FILES;
-        add(archive, &self.from, &self.to, &mut left)
-            .with_context(|| format!("failed to pack {}", self.from.display()))
-    }
-}
-
-fn add(archive: &mut payload::Builder, from: &Path, to: &str, left: &mut usize) -> Result<()> {
-    if from.is_dir() {
-        for entry in fs::read_dir(from)? {
-            let name = entry?.file_name();
-            add(archive, &from.join(&name), &format!("{to}/{}", name.display()), left)?;
-        }
-        return Ok(());
-    }
-    *left = left.checked_sub(1).with_context(|| format!("there are more than {FILES} files in it"))?;
-    // A program brings its libraries.
-    if is_program(from) && binary::check(from).is_ok() {
-        return Ok(archive.add_program(to, from)?);
-    }
-    Ok(archive.add(to, from)?)
-}
-
-/// The name in the payload of a file that comes to the same path in a guest.
-fn in_root(path: &Path) -> String {
-    format!("{ROOT}/{}", path.strip_prefix("/").unwrap_or(path).display())
 }
 
 #[cfg(test)]
@@ -209,16 +157,5 @@ mod tests {
             let message = why(directory.path().join("script").to_str().unwrap());
             assert!(message.contains(reason), "{line}: {message}");
         }
-    }
-
-    #[test]
-    fn files_have_a_place() {
-        let to = |text: &str| Extra::parse(text).map(|extra| extra.to);
-        assert_eq!(to("/etc/passwd").unwrap(), "root/etc/passwd");
-        assert_eq!(to("/etc/passwd:data/x").unwrap(), "work/data/x");
-        assert_eq!(to("/etc/passwd:/data").unwrap(), "root/data");
-        assert!(to("/no/such/file").is_err());
-        assert!(to("/etc/passwd:../x").is_err());
-        assert!(to("/etc/passwd:/../x").is_err());
     }
 }
