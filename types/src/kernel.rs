@@ -31,7 +31,7 @@ impl Features {
             Need::Fentry => {
                 (self.fentry, "no eBPF program can be attached to the entry of a kernel function")
             }
-            Need::BpfLsm => (self.bpf_lsm, "`bpf` is not among the kernel's active security modules"),
+            Need::BpfLsm => (self.bpf_lsm, "`bpf` is not among the active security modules"),
         };
         if has { None } else { Some(reason) }
     }
