@@ -72,7 +72,7 @@ pub enum Common {
     /// Run a command of this host on kernels: its exit code is the verdict
     Exec(Box<Exec>),
     /// Show on which kernels programs load, and why not on the others
-    Explain(Explain),
+    Explain(Box<Explain>),
     /// Compile a program and pack it, as `ecc` does: NAME.bpf.o, NAME.skel.json and package.json
     Package(Package),
     /// List, pin, fetch and remove kernels
