@@ -34,7 +34,7 @@ pub fn pid(text: &str) -> Result<Filter, String> {
         Ok(pid) if pid > 0 => Ok(Filter::Pid(pid)),
         _ if text == "writer" => Ok(Filter::Writer),
         _ if text == "command" => Ok(Filter::Command),
-        _ => Err("it is no PID and neither \"writer\" nor \"command\"".into()),
+        _ => Err("it is neither a PID nor \"writer\" nor \"command\"".into()),
     }
 }
 

@@ -14,6 +14,8 @@ pub mod demo;
 pub mod error;
 mod events;
 pub mod explain;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod globals;
 pub mod hook;
 mod loader;

@@ -6,7 +6,9 @@ use std::num::NonZeroU32;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use hooklab_types::loader::{Attached, IteratorLine, Line, NotAttached, Program as Described, TraceLine};
+use hooklab_types::loader::{
+    Attached, IteratorLine, Line, LoaderKind, NotAttached, Program as Described, TraceLine,
+};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -225,7 +227,10 @@ fn block_signals() -> Result<SignalFd, Error> {
 impl Run<'_> {
     /// Says what is attached, and prints what programs send until the run ends.
     fn go(&mut self, options: &Options<'_>, object: &Object, failures: &[Failure]) -> Result<(), Error> {
-        let ids: Vec<u32> = self.attachment.programs().iter().map(|program| program.id).collect();
+        // ecli reads them itself, and who reads a record takes it.
+        let is_read = options.loader.kind() != LoaderKind::Ecli;
+        let programs = self.attachment.programs().iter().filter(|_| is_read);
+        let ids: Vec<u32> = programs.map(|program| program.id).collect();
         // Before anybody hears that the programs are attached: what they send until then is lost.
         self.events = Some(Events::open(object, &ids, options.event, options.maps, self.printer)?);
         self.announce(options, object, failures)?;

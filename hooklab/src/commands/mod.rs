@@ -67,7 +67,11 @@ pub enum Command {
 /// The commands that do not depend on what is tested: a checkout of hooklab offers them as well.
 #[derive(Debug, Subcommand)]
 pub enum Common {
-    /// Run one program in guests, and show what it prints
+    /// Run one program in guests with a workload, and show what it prints and sends
+    ///
+    /// The program is compiled if need be, loaded and attached; then COMMAND runs in the guest, or without one a built-in
+    /// workload that makes the system calls that people trace. What the program prints (trace_pipe) and sends (ring
+    /// buffers, perf event arrays, iterators) appears as it comes.
     Run(Box<Run>),
     /// Run a command of this host on kernels: its exit code is the verdict
     Exec(Box<Exec>),

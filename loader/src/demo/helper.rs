@@ -1,9 +1,12 @@
 //! Parts of the built-in workload: this program in other processes, which do what they are told, when they are told.
 
 use std::io::{self, BufRead as _, BufReader, IoSlice};
+use std::os::fd::AsFd as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 use std::{env, fs};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::uio::writev;
 
 /// The argument that makes this program a process that writes.
@@ -34,11 +37,19 @@ impl Helper {
         self.process.id()
     }
 
-    /// Sends it a command, and waits until it has done that. Its answer.
-    pub(super) fn tell(&mut self, command: &str) -> io::Result<String> {
+    /// Sends it a command, and waits until it has done that, but not longer than `limit`. Its answer; after an error, it
+    /// has ended.
+    pub(super) fn tell(&mut self, command: &str, limit: Duration) -> io::Result<String> {
         let commands = self.commands.as_ref().ok_or(io::Error::other("a process has no standard input"))?;
         // By writev(), like everything that is written while a program is attached.
         writev(commands, &[IoSlice::new(format!("{command}\n").as_bytes())])?;
+        let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+        let mut ready = [PollFd::new(self.answers.get_ref().as_fd(), PollFlags::POLLIN)];
+        // What is attached may keep it waiting for ever, for example for packets.
+        if poll(&mut ready, timeout)? == 0 {
+            self.process.kill()?;
+            return Err(io::Error::other(format!("it did not end within {} s", limit.as_secs())));
+        }
         let mut answer = String::new();
         self.answers.read_line(&mut answer)?;
         match answer.pop() {

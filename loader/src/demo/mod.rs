@@ -39,7 +39,7 @@ pub fn main() -> ExitCode {
     // A part prints nothing on standard error: that would be a write().
     let part = match arguments.next().as_deref().and_then(|flag| flag.to_str()) {
         Some(helper::WRITER) => helper::write(),
-        Some(helper::STIMULATE) => stimuli::serve(arguments),
+        Some(helper::STIMULATE) => stimuli::serve(),
         Some(workload::LAUNCH) => workload::launch(arguments),
         Some(stimuli::NOTHING) => Ok(()),
         _ => return test(),

@@ -1,6 +1,5 @@
 //! System calls that people trace, made by this program. None of them is `write()`, and none leaves anything.
 
-use std::ffi::OsString;
 use std::io::{self, IoSlice, IoSliceMut, Read as _, Seek as _, SeekFrom};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::num::NonZeroUsize;
@@ -30,7 +29,7 @@ pub(super) const NOTHING: &str = "--nothing";
 const MISSING: &str = "/tmp/hooklab-no-such-file";
 
 /// Makes the system calls that standard input names, line by line; answers with the error, if there is one.
-pub(super) fn serve(_: impl Iterator<Item = OsString>) -> io::Result<()> {
+pub(super) fn serve() -> io::Result<()> {
     let place = PathBuf::from(format!("/tmp/hooklab-workload-{}", process::id()));
     fs::create_dir(&place)?;
     let served = helper::serve(|name| {

@@ -2,12 +2,13 @@
 //! wait, before the program is loaded: so their PIDs are known.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::{self, IoSlice};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use hooklab_types::demo::{self, Actor, Deed, Ended, JOB_VARIABLE, Message, Stimulus};
@@ -26,6 +27,9 @@ const WORK: &str = "work";
 
 /// How often each of the two writes; the counts differ, so that they can be told apart without a PID.
 const WRITES: [u32; 2] = [3, 2];
+
+/// How long a process of the built-in workload may take for what it is told to do: most take milliseconds.
+const STIMULUS_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long the output of a command that has ended may take to end: what it left running may keep it open for ever.
 const LAST_OUTPUT: Duration = Duration::from_millis(500);
@@ -58,10 +62,7 @@ impl Workload {
             wanted.iter().copied().filter(|stimulus| *stimulus != Stimulus::Write).collect();
         let other = match others.is_empty() {
             true => None,
-            false => {
-                let names = others.iter().map(|stimulus| stimulus.name());
-                Some((Helper::start([STIMULATE].into_iter().chain(names))?, others))
-            }
+            false => Some((Helper::start([STIMULATE])?, others)),
         };
         Ok(Self::Stimuli { writers, other })
     }
@@ -89,24 +90,29 @@ impl Workload {
             Self::Command(command) => return command.run(limit, sender),
             Self::Stimuli { writers, other } => (writers, other),
         };
-        let note = |text| sender.send(Message::Note { text });
+        let end = Instant::now() + limit;
+        let left = || end.saturating_duration_since(Instant::now()).min(STIMULUS_LIMIT);
         // What is attached may keep them from it: that is no failure of ours.
-        let failed = |pid, error| note(format!("process {pid} of the workload did not do all: {error}"));
+        let failed = |stimulus: Stimulus, why: &dyn Display| {
+            sender.send(Message::Note { text: format!("the workload failed to {}: {why}", stimulus.name()) });
+        };
         for (mut writer, count) in writers.into_iter().zip(WRITES) {
-            if let Err(error) = writer.tell(&count.to_string()) {
-                failed(writer.pid(), error);
+            if let Err(error) = writer.tell(&count.to_string(), left()) {
+                failed(Stimulus::Write, &error);
             }
         }
-        if let Some((mut helper, stimuli)) = other {
-            for stimulus in stimuli {
-                match helper.tell(stimulus.name()) {
-                    Ok(answer) if answer.is_empty() => {}
-                    Ok(answer) => note(format!("{} failed: {answer}", stimulus.name())),
-                    Err(error) => {
-                        failed(helper.pid(), error);
-                        break;
+        let (mut helper, stimuli) = other.map_or((None, Vec::new()), |(helper, all)| (Some(helper), all));
+        for stimulus in stimuli {
+            // One that was killed is replaced.
+            let Some(mut alive) = helper.take().or_else(|| Helper::start([STIMULATE]).ok()) else { break };
+            match alive.tell(stimulus.name(), left()) {
+                Ok(answer) => {
+                    helper = Some(alive);
+                    if !answer.is_empty() {
+                        failed(stimulus, &answer);
                     }
                 }
+                Err(error) => failed(stimulus, &error),
             }
         }
         Ended::Code(0)

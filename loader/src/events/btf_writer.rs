@@ -93,6 +93,17 @@ impl Writer {
         number
     }
 
+    /// A global variable that points to the type.
+    #[cfg(test)]
+    pub(super) fn variable_pointing_to(&mut self, name: &str, of: u32) -> u32 {
+        const VAR: u32 = 14;
+        const GLOBAL: u32 = 1;
+        let pointer = self.begin("", PTR, 0, of);
+        let number = self.begin(name, VAR, 0, pointer);
+        self.word(GLOBAL);
+        number
+    }
+
     /// All of it; `None` if it is too long.
     pub(super) fn finish(self) -> Option<Vec<u8>> {
         /// `BTF_MAGIC` and the version, in the byte order of this machine.

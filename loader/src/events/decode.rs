@@ -54,11 +54,15 @@ impl Known {
     }
 
     /// The only struct whose records have that size. Debugging information knows all that a program can send; BTF may lack just
-    /// that struct, and have one of the same size that is sent by nobody, so it is asked only without.
+    /// that struct, and have one of the same size that is sent by nobody, so it is asked only without, and only for those that
+    /// are not the kernel's.
     fn only_of(&self, framing: Framing, size: usize) -> Option<Layout> {
-        let types = self.variables.as_ref().or(self.btf.as_ref())?;
-        let known = types.borrow();
-        let mut fitting = known.structs().filter(|(.., of)| *of > 0 && framing.of(*of) == size);
+        let (types, structs) = match (&self.variables, &self.btf) {
+            (Some(types), _) => (types, types.borrow().structs().collect()),
+            (None, Some(types)) => (types, types.borrow().own_structs()),
+            (None, None) => return None,
+        };
+        let mut fitting = structs.into_iter().filter(|(.., of)| *of > 0 && framing.of(*of) == size);
         let (id, name, _) = fitting.next()?;
         fitting.next().is_none().then(|| Layout { types: Rc::clone(types), id, name })
     }

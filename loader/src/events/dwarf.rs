@@ -21,7 +21,7 @@ const MOST_MEMBERS: usize = 4096;
 const MOST_VARIABLES: usize = 1 << 16;
 
 /// Describes the structs of an object's variables as BTF; `None` if there is no debugging information, or none of use.
-pub(super) fn to_btf(object: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn to_btf(object: &[u8]) -> Option<Vec<u8>> {
     let elf = object::File::parse(object).ok()?;
     // The object is not linked: its relocations add the addresses of sections, which are all zero.
     let load = |id: gimli::SectionId| -> Result<Reader<'_>, gimli::Error> {

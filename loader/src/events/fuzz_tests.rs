@@ -74,7 +74,7 @@ fn event() -> Vec<u8> {
 
 fn decoder(btf: &[u8], framing: Framing) -> Decoder {
     let types = parse(btf).and_then(Types::of).map(|types| Rc::new(RefCell::new(types)));
-    Decoder::new("map".to_owned(), framing, Known { btf: types, variables: None }, None)
+    Decoder::new("map".to_owned(), framing, Known { btf: None, variables: types }, None)
 }
 
 #[test]
@@ -106,6 +106,28 @@ fn two_structs_of_one_size_are_not_guessed_between() {
     let btf = writer.finish().expect("it is short");
     let record = decoder(&btf, Framing::Exact).decode(&[1, 0, 0, 0]);
     assert_eq!((record.type_name, record.value.as_str()), (None, "01000000"));
+}
+
+#[test]
+fn without_debugging_information_the_struct_of_a_variable_is_taken() {
+    let mut writer = Writer::default();
+    let int = writer.integer("int", 4, true, false);
+    let own = writer.composite(false, "own", 4, &[member("x", int, 0, None)]);
+    writer.composite(false, "kernels", 4, &[member("y", int, 0, None)]);
+    writer.variable_pointing_to("unused", own);
+    let btf = writer.finish().expect("it is short");
+    let types = parse(&btf).and_then(Types::of).map(|types| Rc::new(RefCell::new(types)));
+    let known = Known { btf: types, variables: None };
+    let record = Decoder::new("map".to_owned(), Framing::Exact, known, None).decode(&[1, 0, 0, 0]);
+    assert_eq!((record.type_name.as_deref(), record.value.as_str()), (Some("own"), "{.x = (int)1,}"));
+}
+
+#[test]
+fn without_debugging_information_a_struct_that_no_variable_names_is_not_guessed() {
+    let types = parse(&sample()).and_then(Types::of).map(|types| Rc::new(RefCell::new(types)));
+    let known = Known { btf: types, variables: None };
+    let record = Decoder::new("map".to_owned(), Framing::Exact, known, None).decode(&event());
+    assert_eq!(record.type_name, None);
 }
 
 #[test]

@@ -244,6 +244,13 @@ fn full_name(kept: &str, names: &[String]) -> String {
     }
 }
 
+/// What [`crate::fuzzing`] enters by.
+pub(crate) mod fuzzing {
+    pub(crate) use super::decode::{Decoder, Framing, Known};
+    pub(crate) use super::dwarf::to_btf;
+    pub(crate) use super::types::{Types, parse};
+}
+
 #[cfg(test)]
 pub(crate) mod fuzz_tests;
 

@@ -9,7 +9,7 @@ use std::mem;
 use std::os::fd::AsRawFd as _;
 use std::ptr::{self, NonNull};
 
-use libbpf_rs::btf::types::{Struct, Var};
+use libbpf_rs::btf::types::{Array, Func, FuncProto, Linkage, Struct, Var};
 use libbpf_rs::btf::{Btf, BtfKind, BtfType, HasSize as _, TypeId};
 use libbpf_rs::{AsRawLibbpf as _, libbpf_sys};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -87,6 +87,36 @@ impl Types {
         self.btf.type_by_kind::<Struct<'_>>().filter_map(named)
     }
 
+    /// The structs that the program's own variables, maps and functions name. The others are the kernel's, and what these
+    /// consist of.
+    pub(crate) fn own_structs(&self) -> Vec<(TypeId, String, usize)> {
+        let mut found: Vec<TypeId> = Vec::new();
+        for variable in self.btf.type_by_kind::<Var<'_>>() {
+            let Some(of) = variable.next_type().and_then(pointee) else { continue };
+            match Struct::try_from(of) {
+                // The definition of a map: pointers to its key and its value.
+                Ok(of) if of.name().is_none() => {
+                    let members = of.iter().filter_map(|member| pointee(self.btf.type_by_id(member.ty)?));
+                    found.extend(members.map(|of| of.type_id()));
+                }
+                _ => found.push(of.type_id()),
+            }
+        }
+        for function in self.btf.type_by_kind::<Func<'_>>() {
+            // Those that are not static are programs, and get what the kernel gives them.
+            if function.linkage() != Linkage::Static {
+                continue;
+            }
+            let Some(prototype) = function.next_type().and_then(|of| FuncProto::try_from(of).ok()) else {
+                continue;
+            };
+            let parameters =
+                prototype.iter().filter_map(|parameter| pointee(self.btf.type_by_id(parameter.ty)?));
+            found.extend(parameters.map(|of| of.type_id()));
+        }
+        self.structs().filter(|(id, ..)| found.contains(id)).collect()
+    }
+
     /// The type of a variable, without modifiers and other names for it; `None` if there is no such variable.
     pub(crate) fn variable(&self, name: &str) -> Option<BtfType<'_>> {
         let mut variables = self.btf.type_by_kind::<Var<'_>>();
@@ -121,6 +151,21 @@ impl Types {
         let text = mem::take(unsafe { self.text.as_mut() });
         (result >= 0).then(|| tidy(&quote(&String::from_utf8_lossy(&text))))
     }
+}
+
+/// What is at the end of pointers and arrays; `None` if they go in a circle.
+fn pointee(of: BtfType<'_>) -> Option<BtfType<'_>> {
+    /// More than any program has.
+    const DEEPEST: usize = 8;
+    let mut of = resolve(of)?;
+    for _ in 0..DEEPEST {
+        of = match of.kind() {
+            BtfKind::Ptr => resolve(of.next_type()?)?,
+            BtfKind::Array => resolve(Array::try_from(of).ok()?.contained_type())?,
+            _ => return Some(of),
+        };
+    }
+    None
 }
 
 /// Follows modifiers and typedefs; `None` if they go in a circle.

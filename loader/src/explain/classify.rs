@@ -86,9 +86,18 @@ pub(super) fn classify(failure: &Failure<'_>) -> Cause {
     }
 }
 
+/// What the verifier says when it gives up: it has followed more instructions or jumps than it does.
+const TOO_LONG: [&str; 2] = ["program is too large", "jumps is too complex"];
+
+/// The program at which libbpf gave up.
+pub(super) fn failed_program(messages: &str) -> Option<&str> {
+    let is_it = |warning: &&str| warning.starts_with("prog '") && warning.contains("': failed to load: ");
+    warnings(messages).find(is_it).and_then(quoted)
+}
+
 /// Whether there is more to learn of a log with the instructions than that the program takes too long to verify.
 pub(super) fn wants_instructions(error: Option<&str>) -> bool {
-    error.is_some_and(|error| !error.contains("program is too large"))
+    error.is_some_and(|error| !TOO_LONG.iter().any(|words| error.contains(words)))
 }
 
 /// Whether a log has its end: of one that is too long, old kernels give the beginning.
@@ -275,7 +284,9 @@ fn of_program_type(failure: &Failure<'_>) -> Option<(CauseClass, String)> {
     // The verifier printed no error: the kernel has not looked at the instructions.
     // Attaching can be invalid for many reasons, but the kinds that attach to many places at once came late.
     let is_late = [".multi", ".session"].iter().any(|kind| subject.section.contains(kind));
-    let is_it = failure.step == Step::Load || failure.step == Step::Attach && is_late;
+    // Some programs libbpf itself does not take.
+    let saw_it = warnings(failure.messages).any(|warning| warning.contains("BPF program load failed"));
+    let is_it = failure.step == Step::Load && saw_it || failure.step == Step::Attach && is_late;
     (refused && unseen && is_it).then(|| {
         let text = format!("the kernel does not have the attach type of `{}` ({kind})", subject.section);
         (CauseClass::ProgramType, text)

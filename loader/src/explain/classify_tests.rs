@@ -138,3 +138,19 @@ fn a_log_without_its_end_gives_no_last_instruction() {
     assert_eq!(complete.instruction.as_deref(), Some("1: (b7) r0 = 1"));
     assert_eq!(complete.source.as_deref(), Some("sum(); @ a.c:1"));
 }
+
+#[test]
+fn libbpf_s_messages_tell_an_object_s_failure_from_a_program_s() {
+    let program =
+        "libbpf: prog 'a': BPF program load failed: -EINVAL\nlibbpf: prog 'a': failed to load: -EINVAL\n";
+    let map = "libbpf: map 'm': failed to create: -EINVAL\nlibbpf: failed to load object 'o'\n";
+    assert_eq!(
+        (failed_program(program), failed_map(program), is_of_object(program)),
+        (Some("a"), None, false)
+    );
+    assert_eq!((failed_program(map), failed_map(map), is_of_object(map)), (None, Some("m"), true));
+    assert!(is_of_object("libbpf: extern (func ksym) 'f': not found in kernel or module BTFs\n"));
+    // A tracepoint's, not a map's.
+    let attached = "libbpf: prog 'a': failed to create tracepoint 'x/y' perf event: -ENOENT\n";
+    assert_eq!((failed_map(attached), is_of_object(attached)), (None, false));
+}

@@ -45,11 +45,7 @@ const BOOT_LIMIT: Duration = Duration::from_secs(60);
 /// Directory of the payload in which the command runs.
 const WORK: &str = "work";
 
-/// Run one program in guests, and show what it prints and sends
-///
-/// The program is compiled if need be, loaded and attached; then COMMAND runs in the guest, or without one a built-in
-/// workload that makes the system calls that people trace. What the program prints (trace_pipe) and sends (ring
-/// buffers, perf buffers, iterators) appears as it comes.
+/// The flags of `hooklab run`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -10,10 +10,13 @@ mod source;
 
 use std::path::Path;
 
-use hooklab_types::explain::{Cause, Explained, ObjectAnswer, ObjectDetails, ProgramAnswer, Verdict};
+use hooklab_types::explain::{
+    Cause, CauseClass, Explained, ObjectAnswer, ObjectDetails, ProgramAnswer, Verdict,
+};
 use hooklab_types::loader::Cost;
 use nix::errno::Errno;
 
+use self::loaded::Loaded;
 use self::source::{Described, Refused, Source};
 use super::classify::{self, Failure, Step, Subject};
 use super::{Findings, log, probe};
@@ -55,10 +58,13 @@ impl Source<'_> {
         map_kinds: &[(String, u32)],
         details: &mut ObjectDetails,
     ) -> Vec<ProgramAnswer> {
-        let mut alone = |place: usize| self.try_alone(place, &subjects[place], attach, map_kinds, details);
+        let mut alone = |place: usize, known: Option<Refused>| {
+            let first = known.map_or_else(|| self.load_alone(place), Err);
+            self.answer(first, place, &subjects[place], attach, map_kinds, details)
+        };
         let places = 0..subjects.len();
         if places.len() < 2 {
-            return places.map(alone).collect();
+            return places.map(|place| alone(place, None)).collect();
         }
         match self.load(None, LOG_STATISTICS, SHORT_LOG) {
             Ok(loaded) => {
@@ -68,30 +74,43 @@ impl Source<'_> {
             }
             Err(refused) if classify::is_of_object(&refused.messages) => {
                 let same = |subject| refused.answer(subject, map_kinds);
-                match alone(0).explained.cause == same(&subjects[0]).explained.cause {
+                match alone(0, None).explained.cause == same(&subjects[0]).explained.cause {
                     true => subjects.iter().map(same).collect(),
-                    false => places.map(alone).collect(),
+                    false => places.map(|place| alone(place, None)).collect(),
                 }
             }
-            Err(_) => places.map(alone).collect(),
+            Err(refused) => {
+                // The kernel said of this one what it would say of it alone; some take it seconds.
+                let name = classify::failed_program(&refused.messages).unwrap_or_default();
+                let known = subjects.iter().position(|subject| subject.name == name);
+                let known = known.filter(|_| refused.errno != Errno::ENOSPC as i32);
+                let mut refused = Some(refused);
+                let known = |place| if known == Some(place) { refused.take() } else { None };
+                places.map(known).enumerate().map(|(place, known)| alone(place, known)).collect()
+            }
         }
     }
 
-    /// Loads one program alone; if that fails, once more for its log.
-    fn try_alone(
+    /// Loads one program alone.
+    fn load_alone(&self, place: usize) -> Result<Loaded, Refused> {
+        match self.load(Some(place), LOG_STATISTICS, SHORT_LOG) {
+            // Too little room for a log makes the kernel refuse what it would take: without one it is true to itself.
+            Err(refused) if refused.errno == Errno::ENOSPC as i32 => self.load(Some(place), 0, LONG_LOG),
+            other => other,
+        }
+    }
+
+    /// What came of loading one program; if that failed, it is loaded once more for its log.
+    fn answer(
         &self,
+        first: Result<Loaded, Refused>,
         place: usize,
         subject: &Subject,
         attach: bool,
         map_kinds: &[(String, u32)],
         details: &mut ObjectDetails,
     ) -> ProgramAnswer {
-        let refused = match self.load(Some(place), LOG_STATISTICS, SHORT_LOG) {
-            // Too little room for a log makes the kernel refuse what it would take: without one it is true to itself.
-            Err(refused) if refused.errno == Errno::ENOSPC as i32 => self.load(Some(place), 0, LONG_LOG),
-            other => other,
-        };
-        let mut refused = match refused {
+        let mut refused = match first {
             Ok(loaded) => {
                 details.maps = loaded.maps();
                 return loaded.answer(place, subject, attach);
@@ -113,6 +132,11 @@ impl Source<'_> {
             }
         }
         let cause = refused.cause(Step::Load, Some((subject, place, &whole)), map_kinds);
+        if let Some(other) = classify::failed_program(&refused.messages).filter(|name| *name != subject.name)
+        {
+            return subject
+                .not_tried(format!("libbpf loads it only together with `{other}`, which does not load"));
+        }
         let short = refused.log(place);
         let log = match whole.is_empty() || classify::is_complete(&whole, error.as_deref()) {
             true if !whole.is_empty() => whole,
@@ -158,10 +182,20 @@ impl Refused {
 impl Subject {
     /// The answer about a program that did not load.
     fn refused(&self, cause: Cause, log: Option<String>) -> ProgramAnswer {
+        self.without_cost(Verdict::Refused, cause, log)
+    }
+
+    /// The answer about a program of which nothing was found out, and why.
+    fn not_tried(&self, why: String) -> ProgramAnswer {
+        let cause = Cause { class: CauseClass::Other, text: why, source: None, instruction: None };
+        self.without_cost(Verdict::NotTried, cause, None)
+    }
+
+    fn without_cost(&self, verdict: Verdict, cause: Cause, log: Option<String>) -> ProgramAnswer {
         let explained = Explained {
             section: self.section.clone(),
             kind: self.kind_name.clone(),
-            verdict: Verdict::Refused,
+            verdict,
             cause: Some(cause),
             seconds: None,
             log,
@@ -189,8 +223,6 @@ fn shortened(log: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use hooklab_types::explain::CauseClass;
-
     use super::*;
 
     #[test]

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::io;
 
 use hooklab_types::explain::{Map, ObjectDetails};
-use libbpf_rs::{AsRawLibbpf as _, Object, ObjectBuilder, OpenObject, libbpf_sys};
+use libbpf_rs::{AsRawLibbpf as _, MapType, Object, ObjectBuilder, OpenObject, libbpf_sys};
 
 use super::lines;
 use super::loaded::Loaded;
@@ -105,6 +105,9 @@ impl Source<'_> {
             }
             logs.push(log);
         }
+        if let Some(place) = only {
+            leave_out_others(&mut object, place);
+        }
         // SAFETY: the object is open, and stays ours.
         let status = unsafe { libbpf_sys::bpf_object__load(object.as_libbpf_object().as_ptr()) };
         if status != 0 {
@@ -122,10 +125,26 @@ impl Source<'_> {
         for (other, mut program) in object.progs_mut().enumerate() {
             program.set_autoload(other == place);
         }
+        leave_out_others(&mut object, place);
         // libbpf puts the program together, and forgets its lines when the kernel refuses it.
         // SAFETY: the object is open, and stays ours.
         let status = unsafe { libbpf_sys::bpf_object__prepare(object.as_libbpf_object().as_ptr()) };
         (status == 0).then(|| lines::of_instruction(&object, place, instruction)).flatten()
+    }
+}
+
+/// Takes all programs but one out of the struct_ops maps: libbpf loads what these refer to, whatever else it is told.
+fn leave_out_others(object: &mut OpenObject, place: usize) {
+    let programs = object.progs().enumerate().filter(|(other, _)| *other != place);
+    let others: Vec<usize> =
+        programs.map(|(_, program)| program.as_libbpf_object().as_ptr() as usize).collect();
+    for mut map in object.maps_mut().filter(|map| map.map_type() == MapType::StructOps) {
+        // Until it is loaded, such a map has pointers to libbpf's programs in the places of functions.
+        for slot in map.initial_value_mut().unwrap_or_default().chunks_exact_mut(size_of::<usize>()) {
+            if others.iter().any(|other| other.to_ne_bytes() == *slot) {
+                slot.fill(0);
+            }
+        }
     }
 }
 
