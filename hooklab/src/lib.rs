@@ -23,6 +23,7 @@ pub mod kernels;
 pub mod lab;
 pub mod naming;
 pub mod options;
+pub mod program;
 pub mod project;
 pub mod report;
 pub mod setup;

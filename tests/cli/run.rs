@@ -52,9 +52,9 @@ fn a_program_that_no_kernel_could_load_is_refused() {
     let env = TestEnv::shared();
     let object = fs::read("/bin/true").unwrap();
     for (content, reason) in [
-        (&object[..], "it is not for eBPF"),
-        (&object[..40], "it is no ELF file, or a damaged one"),
-        (b"no ELF", "it is no ELF file, or a damaged one"),
+        (&object[..], "it is an ELF file, but not an eBPF object"),
+        (&object[..40], "it is a damaged ELF file"),
+        (b"no ELF", "it is not an ELF file"),
     ] {
         let path = env.path("wrong.bpf.o");
         fs::write(&path, content).unwrap();

@@ -1,7 +1,7 @@
 //! `hooklab explain`: on which kernels the programs of objects load, and why not on the others.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -10,6 +10,7 @@ use hooklab_types::explain::{DIRECTORY, JOB_VARIABLE, Job, Unit};
 use hooklab_types::loader::LoaderKind;
 use hooklab_types::report::Report;
 use hooklab_vm::TestId;
+use hooklab_vm::event::Observer;
 use hooklab_vm::host::write_whole;
 use hooklab_vm::payload::{self, Payload};
 use hooklab_vm::qemu::console::printable;
@@ -24,6 +25,7 @@ use crate::guests::Guests;
 use crate::kernels;
 use crate::lab::{GuestPrograms, Lab};
 use crate::naming::Naming;
+use crate::program::{self, Kind, Program};
 use crate::report::{self, explain, features, json, junit};
 use crate::setup::{self, Purpose};
 
@@ -45,16 +47,19 @@ In the table, `ok 53 +2` is a program that loads, with the instructions that the
 these are than on the kernel before. Where a program does not load, the kind of the cause stands in its place.
 
 Examples:
-  hooklab explain --all mine.bpf.o                 on every kernel of the catalog
+  hooklab explain --all mine.bpf.c                 on every kernel of the catalog
   hooklab explain -k 5.10 -k newest --log mine.bpf.o
                                                    on two kernels, with the verifier's log of what is refused
   hooklab explain --attach -v mine.bpf.o           attach the programs as well, and show what they cost
   hooklab explain --all --json kept.json *.bpf.o   keep the results, and later
   hooklab explain --all --expect kept.json *.bpf.o fail only if something got worse")]
 pub struct Explain {
-    /// Compiled eBPF objects
+    /// Programs in C (.bpf.c), or compiled eBPF objects
     #[arg(value_name = "PROGRAM", required = true)]
     programs: Vec<PathBuf>,
+    /// Look for headers here, too, when a PROGRAM is compiled; may be repeated
+    #[arg(short = 'I', long = "include", value_name = "DIR")]
+    include: Vec<PathBuf>,
     /// What loads them: libbpf; may be repeated [default: libbpf]
     #[arg(short, long = "loader", value_name = "NAME")]
     loaders: Vec<LoaderKind>,
@@ -78,7 +83,13 @@ impl Explain {
     /// What kept it from doing so.
     pub fn run(&self, lab: &Lab) -> Result<Exit> {
         let begin = Instant::now();
-        let objects = object::read_all(&self.programs)?;
+        let live = report::live(false, Naming::Plain);
+        let observer = live.as_ref();
+        let compiled = self.compile(lab, observer)?;
+        let paths = self.programs.iter().zip(&compiled);
+        let paths: Vec<&Path> =
+            paths.map(|(named, made)| made.as_ref().map_or(&**named, |made| &*made.path)).collect();
+        let objects = object::read_all(&self.programs, &paths)?;
         let units = self.units(&objects)?;
         let before = self.expect.as_deref().map(expect::read).transpose()?;
         let kernels = kernels::open(lab, &self.run.kernel_options)?;
@@ -88,8 +99,6 @@ impl Explain {
             list(&objects);
             return Ok(Exit::Success);
         }
-        let live = report::live(false, Naming::Plain);
-        let observer = live.as_ref();
         setup::ensure(lab, &[Purpose::Run], &self.run.setup, observer)?;
         let programs = lab.guest_half.programs(lab, observer)?;
         let payload = pack(&programs, &objects, &units)?;
@@ -114,6 +123,20 @@ impl Explain {
         let exit = conclude(&report, before.as_ref());
         written?;
         Ok(exit)
+    }
+
+    /// Compiles the programs in C; for the others there is none.
+    fn compile(&self, lab: &Lab, observer: &dyn Observer) -> Result<Vec<Option<Program>>> {
+        let compiled = self.programs.iter().map(|path| match program::kind(path) {
+            Ok(kind @ Kind::Source(_)) => {
+                setup::ensure(lab, kind.purposes(), &self.run.setup, observer)?;
+                kind.prepare(lab, LoaderKind::Libbpf, &self.include, &self.run.kernel_options, observer)
+                    .map(Some)
+            }
+            // What is no file is refused when it is read.
+            _ => Ok(None),
+        });
+        compiled.collect()
     }
 
     /// Each object with each loader, as a test, with the object's place.

@@ -37,21 +37,21 @@ pub struct Program {
     pub section: String,
 }
 
-/// Reads objects.
+/// Reads objects; `named` has for each the file that the user named: the object itself, or its source.
 ///
 /// # Errors
 /// One cannot be read, is no eBPF object, or is named twice.
-pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Object>, UsageError> {
-    let mut objects = paths.iter().map(|path| Object::read(path)).collect::<Result<Vec<_>, _>>()?;
-    for (place, path) in paths.iter().enumerate() {
-        if paths[..place].contains(path) {
+pub fn read_all(named: &[PathBuf], objects: &[&Path]) -> Result<Vec<Object>, UsageError> {
+    for (place, path) in named.iter().enumerate() {
+        if named[..place].contains(path) {
             return Err(UsageError(format!("{} is named twice", path.display())));
         }
     }
+    let mut objects = objects.iter().map(|path| Object::read(path)).collect::<Result<Vec<_>, _>>()?;
     let names: Vec<String> = objects.iter().map(|object| object.name.clone()).collect();
-    for object in &mut objects {
+    for (object, path) in objects.iter_mut().zip(named) {
         if names.iter().filter(|name| **name == object.name).count() > 1 {
-            object.name = object.path.display().to_string();
+            object.name = path.display().to_string();
         }
     }
     Ok(objects)

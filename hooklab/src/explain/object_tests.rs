@@ -63,10 +63,11 @@ fn files_of_the_same_name_are_told_apart_and_none_is_named_twice() {
         path
     };
     let paths = [path("x"), path("y")];
-    assert_eq!(read_all(&paths[..1]).unwrap()[0].name, "a.o");
-    let names: Vec<String> = read_all(&paths).unwrap().into_iter().map(|object| object.name).collect();
+    let read = |paths: &[PathBuf]| read_all(paths, &paths.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+    assert_eq!(read(&paths[..1]).unwrap()[0].name, "a.o");
+    let names: Vec<String> = read(&paths).unwrap().into_iter().map(|object| object.name).collect();
     assert_eq!(names, paths.each_ref().map(|path| path.display().to_string()));
-    assert!(read_all(&[paths[0].clone(), paths[0].clone()]).unwrap_err().0.contains("named twice"));
-    assert!(read_all(&[directory.path().to_owned()]).unwrap_err().0.contains("not a regular file"));
-    assert!(read_all(&["/no/such.o".into()]).unwrap_err().0.contains("No such file"));
+    assert!(read(&[paths[0].clone(), paths[0].clone()]).unwrap_err().0.contains("named twice"));
+    assert!(read(&[directory.path().to_owned()]).unwrap_err().0.contains("not a regular file"));
+    assert!(read(&["/no/such.o".into()]).unwrap_err().0.contains("No such file"));
 }

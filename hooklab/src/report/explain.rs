@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle, presets};
-use console::{measure_text_width, style};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use console::{Alignment, measure_text_width, pad_str, strip_ansi_codes, style};
 use hooklab_types::explain::{CauseClass, Explained, Verdict};
 use hooklab_types::report::{Cell, Kernel, Load, Report};
 use hooklab_vm::qemu::console::printable;
@@ -34,7 +34,7 @@ pub fn table(report: &Report, width: Option<usize>) -> String {
     let count = report.kernels.len().max(1);
     let of = |kernels: usize| -> Vec<String> {
         let starts = (0..count).step_by(kernels);
-        starts.map(|start| lines(&grid(report, start..start + kernels, presets::NOTHING))).collect()
+        starts.map(|start| aligned(&grid(report, start..start + kernels))).collect()
     };
     let is_narrow = |tables: &Vec<String>| {
         width.is_none_or(|width| {
@@ -47,9 +47,15 @@ pub fn table(report: &Report, width: Option<usize>) -> String {
 
 /// All that a person may want to read, as Markdown.
 pub fn markdown(report: &Report) -> String {
-    let plain =
-        console::strip_ansi_codes(&lines(&grid(report, 0..report.kernels.len(), presets::ASCII_MARKDOWN)))
-            .into_owned();
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
+    let plain = |row: Vec<String>| row.into_iter().map(|cell| strip_ansi_codes(&cell).into_owned());
+    let mut rows = grid(report, 0..report.kernels.len()).into_iter().map(plain);
+    table.set_header(rows.next().into_iter().flatten());
+    for row in rows {
+        table.add_row(row);
+    }
+    let plain = lines(&table);
     let causes = causes(report);
     let fence = "`".repeat(longest_run(&causes).max(2) + 1);
     let causes = if causes.is_empty() { causes } else { format!("\n\n{fence}text\n{causes}\n{fence}") };
@@ -61,20 +67,18 @@ fn longest_run(text: &str) -> usize {
     text.split(|character| character != '`').map(str::len).max().unwrap_or(0)
 }
 
-/// Programs down, these kernels across.
-fn grid(report: &Report, kernels: Range<usize>, preset: TableStyle) -> Table {
+/// Programs down, these kernels across; the header first.
+fn grid(report: &Report, kernels: Range<usize>) -> Vec<Vec<String>> {
     let rows = rows(report);
     let several = |of: fn(&Row<'_>) -> String| rows.iter().any(|row| of(row) != of(&rows[0]));
     let (objects, loaders) = (several(|row| row.object.into()), several(|row| row.loader.into()));
-    let mut table = Table::new();
-    table.load_style(preset).set_content_arrangement(ContentArrangement::Disabled);
     let mut header: Vec<String> = Vec::new();
     header.extend(objects.then(|| "OBJECT".into()));
     header.push("PROGRAM".into());
     header.extend(loaders.then(|| "LOADER".into()));
     let shown = |(place, _): &(usize, &Kernel)| kernels.contains(place);
     header.extend(report.kernels.iter().enumerate().filter(shown).map(|(_, kernel)| kernel.spec.clone()));
-    table.set_header(header);
+    let mut table = vec![header];
     for row in &rows {
         let mut cells: Vec<String> = Vec::new();
         cells.extend(objects.then(|| escaped(row.object)));
@@ -88,9 +92,24 @@ fn grid(report: &Report, kernels: Range<usize>, preset: TableStyle) -> Table {
             }
             before = load.and_then(|load| load.cost.verified_instructions).or(before);
         }
-        table.add_row(cells);
+        table.push(cells);
     }
     table
+}
+
+/// A table's lines. Colours take no place in them, for which the crate that makes the other tables does not allow.
+fn aligned(table: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = table.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| measure_text_width(cell)).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..table.first().map_or(0, Vec::len)).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths);
+        let cells = cells.map(|(cell, width)| format!(" {} ", pad_str(cell, *width, Alignment::Left, None)));
+        cells.collect::<String>().trim_end().to_owned()
+    };
+    table.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// All that the report knows of, in its order.

@@ -48,7 +48,7 @@ fn report(kernels: &[(&str, Programs<'_>)]) -> Report {
 }
 
 fn plain(text: &str) -> String {
-    console::strip_ansi_codes(text).into_owned()
+    strip_ansi_codes(text).into_owned()
 }
 
 fn three() -> Report {
@@ -104,4 +104,23 @@ fn logs_cannot_control_a_terminal_and_kernels_in_error_have_no_verdict() {
     assert!(markdown(&report).contains("```text\nverifier on 6.12: why\n"));
     report.kernels.truncate(1);
     assert_eq!(verdict(&report), "no kernel gave an answer");
+}
+
+#[test]
+fn colours_take_no_place() {
+    let red = |text| style(text).red().force_styling(true).to_string();
+    let rows =
+        [vec!["A".to_owned(), "B".to_owned(), "C".to_owned()], vec![red("long"), red("x"), "y".to_owned()]];
+    let text = aligned(&rows);
+    assert!(text.contains('\u{1b}'));
+    assert_eq!(plain(&text), " A     B  C\n long  x  y");
+}
+
+#[test]
+fn programs_with_the_same_cause_on_other_kernels_are_told_apart() {
+    let helper = Err(CauseClass::Helper);
+    let report =
+        report(&[("5.10", &[("f", helper), ("g", helper)]), ("6.12", &[("f", helper), ("g", Ok(1))])]);
+    let expected = "helper on 5.10, 6.12: why\n    a.o: f, at `a; @ a.c:1`\nhelper on 5.10: why\n    a.o: g, at `a; @ a.c:1`\n";
+    assert!(causes(&report).starts_with(expected), "{}", causes(&report));
 }

@@ -154,3 +154,35 @@ fn libbpf_s_messages_tell_an_object_s_failure_from_a_program_s() {
     let attached = "libbpf: prog 'a': failed to create tracepoint 'x/y' perf event: -ENOENT\n";
     assert_eq!((failed_map(attached), is_of_object(attached)), (None, false));
 }
+
+#[test]
+fn whatever_is_cut_off_gives_a_cause_of_one_line() {
+    for whole in recorded() {
+        let longest = whole.messages.len().max(whole.short_log.len()).max(whole.whole_log.len());
+        for length in (0..longest).step_by(5) {
+            let cut = |text: &str| text[..text.floor_char_boundary(length)].to_owned();
+            let (messages, short_log, whole_log) =
+                (cut(&whole.messages), cut(&whole.short_log), cut(&whole.whole_log));
+            let recorded = Recorded { messages, short_log, whole_log, subject: None, ..clone(&whole) };
+            let text = cause(&recorded).text;
+            assert!(!text.contains('\n') && text.len() <= LONGEST, "{text}");
+        }
+    }
+}
+
+fn clone(recorded: &Recorded) -> Recorded {
+    let Recorded { errno, program_type, map_type, .. } = *recorded;
+    Recorded {
+        kernel: recorded.kernel.clone(),
+        step: recorded.step.clone(),
+        errno,
+        messages: String::new(),
+        short_log: String::new(),
+        whole_log: String::new(),
+        source: recorded.source.clone(),
+        subject: None,
+        program_type,
+        map_type,
+        cause: recorded.cause.clone(),
+    }
+}

@@ -111,8 +111,7 @@ pub(crate) struct Processes {
 }
 
 impl Processes {
-    /// Blocks SIGCHLD for this thread and receives it through a descriptor instead; std gives children an empty signal mask
-    /// again.
+    /// Blocks SIGCHLD for this thread and receives it through a descriptor instead.
     pub(crate) fn new(scope: Scope) -> Result<Self, Error> {
         let mask = SigSet::from(Signal::SIGCHLD);
         mask.thread_block().map_err(Error::system("block SIGCHLD"))?;
@@ -137,6 +136,10 @@ impl Processes {
             .map_err(Error::system("make a pipe non-blocking"))?;
         let other = writer.try_clone().map_err(Error::system("duplicate a pipe's descriptor"))?;
         command.stdin(Stdio::null()).stdout(writer).stderr(other).process_group(0);
+        // Children inherit the mask: a program that waits for its own children would miss SIGCHLD.
+        let unblock = || Ok(SigSet::empty().thread_set_mask()?);
+        // SAFETY: only sigprocmask(2) runs between fork and exec; it neither allocates nor takes a lock.
+        unsafe { command.pre_exec(unblock) };
         if let Scope::ProcessGroup = self.scope {
             // On the running kernel nothing else ends it if the agent is killed.
             let die_with_us = || Ok(set_pdeathsig(Signal::SIGKILL)?);

@@ -170,6 +170,10 @@ impl<R: Read, W: Write> Session<R, W> {
         let root = self.directory.display().to_string();
         let mut command = Command::new(self.directory.join(&run.program));
         command.current_dir(&self.directory);
+        if let Scope::Machine = self.scope {
+            // The kernel hands what it does not know of its command line to PID 1 as variables.
+            command.env_clear().env("TERM", "linux");
+        }
         match &run.cases {
             Cases::Libtest(_) => {
                 command.args(["--exact", test, "--nocapture", "--test-threads=1"]);

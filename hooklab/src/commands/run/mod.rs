@@ -2,7 +2,6 @@
 
 mod options;
 mod printer;
-mod program;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,7 +19,6 @@ use hooklab_vm::runner::{self, Campaign, EnvVar, Isolation};
 
 use self::options::{LoadArguments, WorkloadArguments};
 use self::printer::Printer;
-use self::program::Program;
 use crate::command::Command;
 use crate::ecli::Ecli;
 use crate::exit::{Exit, UsageError};
@@ -29,6 +27,7 @@ use crate::guests::{self, Guests};
 use crate::kernels::{self, failed_to};
 use crate::lab::{GuestPrograms, Lab};
 use crate::options::{EcliOptions, MachineOptions};
+use crate::program::{self, Program};
 use crate::report;
 use crate::setup;
 use crate::values;

@@ -15,8 +15,8 @@ use super::{library_error, load_error, sections};
 use crate::place::{self, not_attachable};
 use crate::{Error, HookKind, Place, Program};
 
-/// Programs of a cgroup share their hook with those of others.
-const MODE: CgroupAttachMode = CgroupAttachMode::AllowMultiple;
+/// aya hands this to the kernel with a link, too, and links take no flags: a link shares its hook with others anyway.
+const MODE: CgroupAttachMode = CgroupAttachMode::Single;
 
 /// What the programs of an object need.
 pub(super) struct Attaching<'a> {

@@ -1,4 +1,4 @@
-//! The program that `hooklab run` runs: compiled if need be, and looked at before a guest starts.
+//! A program that the user names: compiled if need be, and looked at before a guest starts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use hooklab_types::loader::LoaderKind;
 use hooklab_vm::event::Observer;
-use object::{Architecture, Object as _, ObjectKind};
 use tempfile::TempDir;
 
 use crate::compile;
 use crate::exit::{BadProgram, UsageError};
+use crate::explain::object;
 use crate::lab::Lab;
 use crate::options::KernelOptions;
 use crate::setup::Purpose;
@@ -18,24 +18,33 @@ use crate::setup::Purpose;
 /// Largest object or package that is sent into a guest, in bytes: libbpf-tools' largest has a hundredth of it.
 const LARGEST: u64 = 64 << 20;
 
-/// What a file is, by its name.
-pub(super) enum Kind {
+/// What a file is, by its name; each with its absolute path.
+#[derive(Debug)]
+pub enum Kind {
+    /// A program in C.
     Source(PathBuf),
+    /// A package.
     Package(PathBuf),
+    /// A compiled object.
     Object(PathBuf),
 }
 
 /// A program that can be sent into guests.
-pub(super) struct Program {
+#[derive(Debug)]
+pub struct Program {
     /// Its file's name.
-    pub(super) name: String,
-    pub(super) path: PathBuf,
+    pub name: String,
+    /// The object or package.
+    pub path: PathBuf,
     /// Where it was made, if it was.
     _directory: Option<TempDir>,
 }
 
 /// Says what the file is.
-pub(super) fn kind(path: &Path) -> Result<Kind> {
+///
+/// # Errors
+/// [`UsageError`] if there is no such file.
+pub fn kind(path: &Path) -> Result<Kind> {
     if !path.is_file() {
         return Err(UsageError(format!("there is no file {}", path.display())).into());
     }
@@ -55,14 +64,15 @@ fn name(path: &Path) -> Result<String> {
 
 impl Kind {
     /// What loads it where nothing is said of that.
-    pub(super) fn loader(&self) -> LoaderKind {
+    pub fn loader(&self) -> LoaderKind {
         match self {
             Self::Package(_) => LoaderKind::Eunomia,
             Self::Source(_) | Self::Object(_) => LoaderKind::Libbpf,
         }
     }
 
-    pub(super) fn purposes(&self) -> &'static [Purpose] {
+    /// What it takes to run it.
+    pub fn purposes(&self) -> &'static [Purpose] {
         match self {
             Self::Source(_) => &[Purpose::Run, Purpose::Compile],
             Self::Package(_) | Self::Object(_) => &[Purpose::Run],
@@ -70,7 +80,10 @@ impl Kind {
     }
 
     /// Compiles a source, and packs it for loaders of packages; looks at an object.
-    pub(super) fn prepare(
+    ///
+    /// # Errors
+    /// The source does not compile, or no kernel could load the object.
+    pub fn prepare(
         self,
         lab: &Lab,
         loader: LoaderKind,
@@ -121,16 +134,8 @@ fn build(
 fn check(path: &Path) -> Result<()> {
     check_size(path)?;
     let bytes = fs::read(path).with_context(|| format!("failed to read {}", path.display()))?;
-    let refused = |why: &str| BadProgram { path: path.to_owned(), why: why.to_owned() };
-    let object = object::File::parse(bytes.as_slice())
-        .map_err(|error| refused(&format!("it is no ELF file, or a damaged one ({error})")))?;
-    match object.architecture() {
-        Architecture::Bpf if !object.is_little_endian() => {
-            Err(refused("its byte order is another than the guests': compile it with `clang -target bpfel`"))?
-        }
-        Architecture::Bpf if object.kind() == ObjectKind::Relocatable => Ok(()),
-        _ => Err(refused("it is not for eBPF: compile it with `clang -target bpf`"))?,
-    }
+    let programs = object::programs(&bytes);
+    programs.map(drop).map_err(|why| BadProgram { path: path.to_owned(), why }.into())
 }
 
 fn check_size(path: &Path) -> Result<()> {
