@@ -21,8 +21,13 @@ fn the_page_of_kernels_says_what_the_guests_say() {
         assert_eq!(kernel["features"]["btf"], true, "{kernel}");
         for test in kernel["tests"].as_array().unwrap() {
             if test["outcome"] == "unsupported" {
-                let needs_lsm = test["program"].as_str().unwrap().starts_with("minimal-lsm-");
-                assert!(needs_lsm && kernel["features"]["bpf_lsm"] == false, "{test}");
+                let program = test["program"].as_str().unwrap();
+                let lsm = program.starts_with("minimal-lsm-") && kernel["features"]["bpf_lsm"] == false;
+                // aya does not understand the release of Debian's candidates.
+                let kprobe = program.starts_with("minimal-kprobe-")
+                    && test["loader"] == "aya"
+                    && kernel["spec"] == "rc";
+                assert!(lsm || kprobe, "{test}");
                 continue;
             }
             assert!(test["loads"][0]["jited_bytes"].as_u64() > Some(0), "{test}");
