@@ -21,7 +21,8 @@ pub fn outcome_word(outcome: Outcome) -> &'static str {
         Outcome::Crashed => "CRASH",
         Outcome::Leaked => "LEAK",
         Outcome::Ignored => "ignored",
-        Outcome::Unsupported => "unsupported",
+        // As automake calls it.
+        Outcome::Unsupported => "skip",
     }
 }
 
