@@ -8,6 +8,8 @@ mod confinement;
 #[cfg(feature = "lab")]
 mod copied;
 #[cfg(feature = "lab")]
+mod exec;
+#[cfg(feature = "lab")]
 mod explain;
 #[cfg(feature = "lab")]
 mod faults;
