@@ -167,8 +167,24 @@ impl RunOptions {
         Ok(specs)
     }
 
+    /// The guests in which it runs, with what the options say of them.
+    ///
+    /// # Errors
+    /// As [`Guests::ready`].
+    pub fn guests(
+        &self,
+        lab: &Lab,
+        kernels: &Kernels,
+        specs: &[Spec],
+        agent: &Path,
+        observer: &dyn Observer,
+    ) -> Result<Guests> {
+        let guests = Guests::ready(lab, kernels, specs, self.accel, agent, observer)?;
+        Ok(guests.with_append(self.appended().as_deref()))
+    }
+
     /// What kernels get at the end of their command lines, if anything.
-    pub fn appended(&self) -> Option<String> {
+    fn appended(&self) -> Option<String> {
         (!self.append.is_empty()).then(|| self.append.join(" "))
     }
 

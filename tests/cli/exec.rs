@@ -51,6 +51,14 @@ fn the_exit_code_is_the_verdict(
 }
 
 #[test]
+fn a_kernel_has_the_words_that_are_appended() {
+    let env = TestEnv::shared();
+    let line = "read -r line </proc/cmdline; case $line in *' hooklab.word=1') ;; *) exit 1;; esac";
+    let ran = shell(&env, &["--append", "hooklab.word=1"], line).exits_with(0);
+    assert_eq!(ran.kernel()["append"], "hooklab.word=1");
+}
+
+#[test]
 fn a_command_that_leaves_something_has_leaked_whatever_it_exits_with() {
     let env = TestEnv::shared();
     for code in ["0", "77"] {

@@ -18,7 +18,6 @@ use crate::campaign::{RunOptions, Work, conclude};
 use crate::command::Command;
 use crate::exit::{Exit, UsageError};
 use crate::extra::{self, Extra, in_root};
-use crate::guests::Guests;
 use crate::kernels;
 use crate::lab::Lab;
 use crate::naming::Naming;
@@ -97,7 +96,7 @@ impl Exec {
         let live = report::live(true, Naming::Plain);
         setup::ensure(lab, &[Purpose::Run], &self.run.setup, live.as_ref())?;
         let agent = lab.guest_half.programs(lab, live.as_ref())?.agent;
-        let guests = Guests::ready(lab, &kernels, &specs, self.run.accel, &agent, live.as_ref())?;
+        let guests = self.run.guests(lab, &kernels, &specs, &agent, live.as_ref())?;
         let directory = Some(directory(&here).display().to_string());
         let invocation = Invocation { arguments: self.command[1..].to_vec(), directory };
         let work = Work {

@@ -21,7 +21,6 @@ use crate::exit::{Exit, UsageError};
 use crate::explain::answers::{self, Answers};
 use crate::explain::expect;
 use crate::explain::object::{self, Object};
-use crate::guests::Guests;
 use crate::kernels;
 use crate::lab::{GuestPrograms, Lab};
 use crate::naming::Naming;
@@ -102,7 +101,7 @@ impl Explain {
         setup::ensure(lab, &[Purpose::Run], &self.run.setup, observer)?;
         let programs = lab.guest_half.programs(lab, observer)?;
         let payload = pack(&programs, &objects, &units)?;
-        let guests = Guests::ready(lab, &kernels, &specs, self.run.accel, &programs.agent, observer)?;
+        let guests = self.run.guests(lab, &kernels, &specs, &programs.agent, observer)?;
         let job = Job { attach: self.attach, units: units.iter().map(|(_, unit)| unit.clone()).collect() };
         let work = Work {
             payload,

@@ -18,7 +18,6 @@ use crate::cargo::{self, Artifact};
 use crate::exit::{BuildFailed, Exit, UsageError};
 use crate::extra;
 use crate::guest_half::EUNOMIA;
-use crate::guests::Guests;
 use crate::kernels::{self, failed_to};
 use crate::lab::Lab;
 use crate::naming::Naming;
@@ -120,8 +119,7 @@ impl Test {
         let live = report::live(true, naming);
         let programs = lab.guest_half.programs(lab, live.as_ref())?;
         let payload = pack(&binaries, &programs.loaders)?;
-        let guests = Guests::ready(lab, &kernels, &specs, self.run.accel, &programs.agent, live.as_ref())?
-            .with_append(self.run.appended().as_deref());
+        let guests = self.run.guests(lab, &kernels, &specs, &programs.agent, live.as_ref())?;
         let needs = BTreeMap::new();
         let whole = BTreeMap::new();
         let work =

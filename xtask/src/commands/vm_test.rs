@@ -10,7 +10,6 @@ use hooklab::campaign::{RunOptions, Work, conclude};
 use hooklab::ecli::Ecli;
 use hooklab::exit::{Exit, UsageError};
 use hooklab::guest_half::EUNOMIA;
-use hooklab::guests::Guests;
 use hooklab::kernels::{self, failed_to};
 use hooklab::lab::Lab;
 use hooklab::naming::Naming;
@@ -88,8 +87,7 @@ impl VmTest {
             return Ok(Exit::Success);
         }
         let agent = artifacts.guest.agent.clone();
-        let guests = Guests::ready(lab, &kernels, &specs, self.run.accel, &agent, observer)?
-            .with_append(self.run.appended().as_deref());
+        let guests = self.run.guests(lab, &kernels, &specs, &agent, observer)?;
         // Both are large: where no test needs them, no guest gets them.
         if !tests.need(&[LoaderKind::Eunomia.name(), LoaderKind::Ecli.name()]) {
             artifacts.leave_out(EUNOMIA);
