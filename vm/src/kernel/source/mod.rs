@@ -1,5 +1,6 @@
 //! Where kernels come from.
 
+mod contents;
 pub(super) mod debian;
 mod local;
 mod package_file;

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use super::contents::{self, release_of};
 use super::{KernelSource, Known, Obtained};
 use crate::arch;
 use crate::debian;
@@ -105,12 +106,10 @@ impl<'a> PackageFile<'a> {
         image::in_load_order(&wanted, release, &place, |names| {
             let mut found = Vec::new();
             for deb in [self.path.to_owned()].iter().chain(&siblings) {
-                let missing: Vec<&String> = names
-                    .iter()
-                    .filter(|name| !found.iter().any(|module: &Module| module.name == **name))
-                    .collect();
+                let is_missing = |name: &&String| !found.iter().any(|module: &Module| module.name == **name);
+                let missing: Vec<String> = names.iter().filter(is_missing).cloned().collect();
                 if !missing.is_empty() {
-                    found.extend(modules_in(deb, &missing, self.cancel)?);
+                    found.extend(contents::modules(deb, &missing, self.cancel)?);
                 }
             }
             Ok(found)
@@ -159,8 +158,8 @@ impl<'a> PackageFile<'a> {
 impl KernelSource for PackageFile<'_> {
     fn describe(&self, _: &Spec) -> Result<Known, Error> {
         let bytes = fs::metadata(self.path).map_err(FileError::of("read", self.path))?.len();
-        let release = self.store.get(&self.key()?).map(|stored| stored.record.release);
-        Ok(Known { release, cached: true, bytes, ..Known::default() })
+        // The release would cost reading the whole file.
+        Ok(Known { cached: true, bytes, ..Known::default() })
     }
 
     fn check(&self, _: &Spec) -> Result<(), Error> {
@@ -186,29 +185,6 @@ impl KernelSource for PackageFile<'_> {
         };
         Ok(Obtained { kernel, lease: Some(lease) })
     }
-}
-
-fn modules_in(deb: &Path, names: &[&String], cancel: &AtomicBool) -> Result<Vec<Module>, Error> {
-    let mut found = Vec::new();
-    debian::visit(deb, cancel, |path, content| {
-        let file = path.rsplit('/').next().unwrap_or(path);
-        if image::name_of(file).is_some_and(|name| names.contains(&&name)) {
-            found.push(image::read(file, content)?);
-        }
-        let done = found.len() == names.len();
-        Ok::<_, Error>(if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    })?;
-    Ok(found)
-}
-
-/// The release of which a path in a package is a part: `boot/PART-R`, `lib/modules/R/PART` or the latter below `usr`.
-fn release_of<'a>(path: &'a str, part: &str) -> Option<&'a str> {
-    let in_boot = || path.strip_prefix("boot/")?.strip_prefix(part)?.strip_prefix('-');
-    let in_modules = || {
-        let below = path.strip_prefix("usr/").unwrap_or(path).strip_prefix("lib/modules/")?;
-        below.strip_suffix(part)?.strip_suffix('/')
-    };
-    in_boot().or_else(in_modules).filter(|release| !release.contains('/'))
 }
 
 #[cfg(test)]

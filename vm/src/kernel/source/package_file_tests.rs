@@ -37,18 +37,6 @@ fn names(stored: &Stored) -> Vec<String> {
 }
 
 #[test]
-fn the_release_is_read_from_each_layout() {
-    assert_eq!(release_of("boot/vmlinuz-6.12.1-amd64", "vmlinuz"), Some("6.12.1-amd64"));
-    assert_eq!(release_of("usr/lib/modules/7.3.4-amd64/vmlinuz", "vmlinuz"), Some("7.3.4-amd64"));
-    assert_eq!(release_of("lib/modules/7.3.4-amd64/config", "config"), Some("7.3.4-amd64"));
-    for other in
-        ["boot/vmlinuz", "boot/System.map-6.12.1", "lib/modules/6.1/kernel/vmlinuz", "usr/share/doc/vmlinuz"]
-    {
-        assert_eq!(release_of(other, "vmlinuz"), None, "{other}");
-    }
-}
-
-#[test]
 fn image_config_and_modules_of_one_package_are_kept() {
     let directory = tempfile::tempdir().unwrap();
     let (virtio, pci) = (module("virtio", ""), module("virtio_pci", "virtio"));

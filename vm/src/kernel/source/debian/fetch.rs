@@ -1,7 +1,6 @@
 //! Brings a pinned kernel into the cache: downloads its packages and keeps the few files that a guest needs.
 
 use std::fs;
-use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -14,6 +13,7 @@ use crate::host::FileError;
 use crate::kernel::error::Error;
 use crate::kernel::image::{self, Module};
 use crate::kernel::lock::Pin;
+use crate::kernel::source::contents::{self, release_of};
 use crate::kernel::stored::{Filling, Stored, Work};
 
 /// The means to fetch.
@@ -60,9 +60,9 @@ impl Fetch<'_> {
         self.observer.notify(Event::Step(format!("unpacking {}", pin.release)));
         let mut image = None;
         debian::visit(deb, self.cancel, |path, content| {
-            if is_part(path, &pin.release, "vmlinuz") {
+            if release_of(path, "vmlinuz") == Some(&pin.release) {
                 image = Some(filling.image(content)?);
-            } else if is_part(path, &pin.release, "config") {
+            } else if release_of(path, "config") == Some(&pin.release) {
                 filling.config(content)?;
             }
             let done = filling.has_image() && filling.has_config();
@@ -116,50 +116,13 @@ impl Fetch<'_> {
             (None, None) => return Ok(Vec::new()),
         };
         self.observer.notify(Event::Step(format!("unpacking the modules of {}", pin.release)));
-        image::in_load_order(&wanted, &pin.release, &package.name, |names| self.find_modules(&deb, names))
-    }
-
-    /// Reads modules out of a package.
-    fn find_modules(&self, deb: &Path, names: &[String]) -> Result<Vec<Module>, Error> {
-        let mut found = Vec::new();
-        debian::visit(deb, self.cancel, |path, content: &mut dyn Read| {
-            let file = path.rsplit('/').next().unwrap_or(path);
-            if image::name_of(file).is_some_and(|name| names.contains(&name)) {
-                found.push(image::read(file, content)?);
-            }
-            Ok::<_, Error>(if found.len() == names.len() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            })
-        })?;
-        Ok(found)
+        image::in_load_order(&wanted, &pin.release, &package.name, |names| {
+            contents::modules(&deb, names, self.cancel)
+        })
     }
 }
 
 /// Where a package's download goes.
 fn deb_path(package: &Package, debs: &Path) -> PathBuf {
     debs.join(format!("{}.deb", package.name))
-}
-
-/// Whether a path in a package is the image (`vmlinuz`) or the config of a release: `boot/vmlinuz-R` or
-/// `usr/lib/modules/R/vmlinuz`.
-fn is_part(path: &str, release: &str, part: &str) -> bool {
-    path == format!("boot/{part}-{release}")
-        || path.strip_prefix("usr/").unwrap_or(path) == format!("lib/modules/{release}/{part}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn image_and_config_are_found_in_each_layout() {
-        assert!(is_part("boot/vmlinuz-6.12.1-amd64", "6.12.1-amd64", "vmlinuz"));
-        assert!(is_part("usr/lib/modules/7.3.4-amd64/vmlinuz", "7.3.4-amd64", "vmlinuz"));
-        assert!(is_part("lib/modules/7.3.4-amd64/config", "7.3.4-amd64", "config"));
-        assert!(!is_part("boot/vmlinuz-6.12.1-amd64", "6.12.1", "vmlinuz"));
-        assert!(!is_part("boot/System.map-6.12.1", "6.12.1", "config"));
-        assert!(!is_part("usr/share/doc/vmlinuz", "6.12.1", "vmlinuz"));
-    }
 }
