@@ -118,6 +118,20 @@ pub struct Work {
 }
 
 impl Work {
+    /// Tests that need nothing, of which nothing comes back, and whose names say nothing but themselves.
+    pub fn new(payload: Payload, tests: Vec<(TestId, bool)>) -> Self {
+        Self {
+            payload,
+            tests,
+            needs: BTreeMap::new(),
+            whole: BTreeMap::new(),
+            stream: false,
+            naming: Naming::Plain,
+            env: Vec::new(),
+            collect: None,
+        }
+    }
+
     /// The variables of the tests, with those of the payload. Of two lists of libraries' directories, the tests' own is
     /// searched first.
     fn environment(&self) -> Vec<EnvVar> {

@@ -61,8 +61,8 @@ impl Extra {
         };
         let place = normal(&place).filter(|place| place.starts_with(top) && place != top);
         let to = place.ok_or_else(|| refused("its path leads out of there"))?;
-        let below_root = to.strip_prefix(ROOT).ok().and_then(|path| path.iter().next());
-        if below_root.is_some_and(|name| GUESTS.iter().any(|own| name == *own)) && !to.starts_with(SHARED) {
+        let is_of_guests = to.strip_prefix(ROOT).is_ok_and(is_of_guests);
+        if is_of_guests && !to.starts_with(SHARED) {
             return Err(refused("that path is the guest's own").into());
         }
         Ok(Self { from: from.to_owned(), to })
@@ -126,6 +126,12 @@ impl Walk<'_> {
         self.above.pop();
         Ok(())
     }
+}
+
+/// Whether an absolute path, or one relative to the root, leads to what a guest has of its own.
+pub(crate) fn is_of_guests(path: &Path) -> bool {
+    let top = path.iter().find(|part| *part != "/");
+    top.is_some_and(|name| GUESTS.iter().any(|own| name == *own))
 }
 
 /// The name in the payload of a file that comes to the same path in a guest.

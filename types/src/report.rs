@@ -33,6 +33,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// The results of a whole run.
+    pub fn new(accelerator: Accelerator, wall_seconds: f64, kernels: Vec<Kernel>) -> Self {
+        Self { schema: SCHEMA, shard: None, accelerator, wall_seconds, kernels }
+    }
+
     /// Cells of all kernels with such an outcome.
     pub fn count(&self, wanted: impl Fn(Outcome) -> bool) -> usize {
         self.kernels.iter().flat_map(|kernel| &kernel.tests).filter(|cell| wanted(cell.outcome)).count()
@@ -146,6 +151,24 @@ pub struct Cell {
     /// With `--retries`: its earlier runs, which did not pass; absent if it ran once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Attempt>,
+}
+
+impl Cell {
+    /// A test of which no more is known.
+    pub fn new(name: &str, outcome: Outcome) -> Self {
+        Self {
+            binary: None,
+            name: name.to_owned(),
+            loader: None,
+            program: None,
+            outcome,
+            seconds: 0.0,
+            message: None,
+            loads: Vec::new(),
+            object: None,
+            earlier: Vec::new(),
+        }
+    }
 }
 
 /// A program that a test loaded.

@@ -76,11 +76,11 @@ mod tests {
     use hooklab_types::kernel::{Accelerator, Features};
 
     use super::*;
-    use hooklab_types::report::{Kernel, SCHEMA};
+    use hooklab_types::report::Kernel;
 
     fn report(features: Option<Features>) -> Report {
         let kernels = vec![Kernel { features, ..Kernel::unknown("6.12") }];
-        Report { schema: SCHEMA, shard: None, accelerator: Accelerator::Tcg, wall_seconds: 0.0, kernels }
+        Report::new(Accelerator::Tcg, 0.0, kernels)
     }
 
     #[test]

@@ -27,9 +27,6 @@ use crate::setup::{self, Purpose};
 /// Longest name of a command in reports, in characters.
 const NAME: usize = 100;
 
-/// Directories at the root of a guest in which none can be made: the command starts in `/` instead.
-const GUESTS: [&str; 4] = ["/dev", "/payload", "/proc", "/sys"];
-
 /// Run a command of this host on kernels: its exit code is the verdict
 ///
 /// A program brings its dynamic linker and libraries along, a script its interpreter; --file brings anything else. It runs
@@ -100,14 +97,10 @@ impl Exec {
         let directory = Some(directory(&here).display().to_string());
         let invocation = Invocation { arguments: self.command[1..].to_vec(), directory };
         let work = Work {
-            payload,
-            tests: vec![(test.clone(), false)],
-            needs: BTreeMap::new(),
-            whole: BTreeMap::from([(test, invocation)]),
+            whole: BTreeMap::from([(test.clone(), invocation)]),
             stream: self.show_output,
-            naming: Naming::Plain,
             env: self.env.clone(),
-            collect: None,
+            ..Work::new(payload, vec![(test, false)])
         };
         let outputs = Outputs::default();
         let report = self.run.run(lab, &guests, &agent, &work, begin, &[live.as_ref(), &outputs])?;
@@ -131,7 +124,7 @@ impl Exec {
 
 /// The directory in which the command starts: in a guest it has the path of the current one.
 fn directory(here: &Path) -> PathBuf {
-    if GUESTS.iter().any(|own| here.starts_with(own)) { "/".into() } else { here.to_owned() }
+    if extra::is_of_guests(here) { "/".into() } else { here.to_owned() }
 }
 
 fn pack(command: &Command, extras: &[Extra]) -> Result<Payload> {

@@ -1,6 +1,5 @@
 //! `hooklab explain`: on which kernels the programs of objects load, and why not on the others.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -104,14 +103,9 @@ impl Explain {
         let guests = self.run.guests(lab, &kernels, &specs, &programs.agent, observer)?;
         let job = Job { attach: self.attach, units: units.iter().map(|(_, unit)| unit.clone()).collect() };
         let work = Work {
-            payload,
-            tests: units.iter().map(|(_, unit)| (test(unit), false)).collect(),
-            needs: BTreeMap::new(),
-            whole: BTreeMap::new(),
-            stream: false,
-            naming: Naming::Plain,
             env: vec![EnvVar::text(JOB_VARIABLE, serde_json::to_string(&job)?)],
             collect: Some(DIRECTORY.into()),
+            ..Work::new(payload, units.iter().map(|(_, unit)| (test(unit), false)).collect())
         };
         let answers = Answers::default();
         let mut report = self.run.run(lab, &guests, &programs.agent, &work, begin, &[observer, &answers])?;

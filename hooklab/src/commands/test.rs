@@ -1,6 +1,5 @@
 //! `hooklab test`: the tests of the package in the current directory, on kernels.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -120,10 +119,7 @@ impl Test {
         let programs = lab.guest_half.programs(lab, live.as_ref())?;
         let payload = pack(&binaries, &programs.loaders)?;
         let guests = self.run.guests(lab, &kernels, &specs, &programs.agent, live.as_ref())?;
-        let needs = BTreeMap::new();
-        let whole = BTreeMap::new();
-        let work =
-            Work { payload, tests, needs, whole, stream: false, naming, env: environment(), collect: None };
+        let work = Work { naming, env: environment(), ..Work::new(payload, tests) };
         let report = self.run.run(lab, &guests, &programs.agent, &work, begin, &[live.as_ref()])?;
         drop(live);
         let written = self.run.write_reports(&report);

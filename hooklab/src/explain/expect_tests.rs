@@ -1,7 +1,7 @@
 use hooklab_types::explain::Explained;
 use hooklab_types::kernel::Accelerator;
 use hooklab_types::loader::{Cost, LoaderKind};
-use hooklab_types::report::{Cell, SCHEMA};
+use hooklab_types::report::Cell;
 use hooklab_types::test::Outcome;
 
 use super::*;
@@ -24,21 +24,15 @@ fn report(kernels: &[(&str, &[(&str, Verdict)])]) -> Report {
     };
     let kernel = |(spec, programs): &(&str, &[(&str, Verdict)])| {
         let cell = Cell {
-            binary: None,
-            name: "explain".into(),
             loader: Some("libbpf".into()),
             program: Some("a.o".into()),
-            outcome: Outcome::Passed,
-            seconds: 0.0,
-            message: None,
             loads: programs.iter().map(load).collect(),
-            object: None,
-            earlier: Vec::new(),
+            ..Cell::new("explain", Outcome::Passed)
         };
         Kernel { tests: vec![cell], ..Kernel::unknown(spec) }
     };
     let kernels = kernels.iter().map(kernel).collect();
-    Report { schema: SCHEMA, shard: None, accelerator: Accelerator::Tcg, wall_seconds: 0.0, kernels }
+    Report::new(Accelerator::Tcg, 0.0, kernels)
 }
 
 fn compare(before: Verdict, after: Verdict) -> Vec<String> {

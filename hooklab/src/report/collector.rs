@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use hooklab_types::kernel::{Accelerator, Start};
-use hooklab_types::report::{Cell, Kernel, KernelOutcome, Load, Report, SCHEMA};
+use hooklab_types::report::{Cell, Kernel, KernelOutcome, Load, Report};
 use hooklab_types::test::{Outcome, TestId};
 use hooklab_vm::event::{Event, Observer};
 
@@ -40,7 +40,7 @@ impl Collector {
                 kernels.push(self.finish(kernel, stopped));
             }
         }
-        Report { schema: SCHEMA, shard: None, accelerator, wall_seconds: round(wall), kernels }
+        Report::new(accelerator, round(wall), kernels)
     }
 
     fn finish(&self, mut kernel: Kernel, stopped: bool) -> Kernel {
@@ -71,9 +71,8 @@ impl Collector {
 
     fn cell(&self, test: &TestId, outcome: Outcome, duration: Duration, message: Option<String>) -> Cell {
         let Name { binary, base, loader, program } = self.naming.read(test);
-        let (seconds, loads, earlier) = (round(duration), Vec::new(), Vec::new());
-        let object = None;
-        Cell { binary, name: base, loader, program, outcome, seconds, message, loads, object, earlier }
+        let seconds = round(duration);
+        Cell { binary, loader, program, seconds, message, ..Cell::new(&base, outcome) }
     }
 
     fn with(&self, spec: &str, change: impl FnOnce(&mut Kernel)) {

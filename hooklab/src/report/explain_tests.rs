@@ -1,7 +1,6 @@
 use hooklab_types::explain::{Cause, ObjectDetails};
 use hooklab_types::kernel::Accelerator;
 use hooklab_types::loader::{Cost, LoaderKind};
-use hooklab_types::report::SCHEMA;
 use hooklab_types::test::Outcome;
 
 use super::*;
@@ -30,21 +29,16 @@ fn report(kernels: &[(&str, Programs<'_>)]) -> Report {
     };
     let kernel = |(spec, programs): &(&str, Programs<'_>)| {
         let cell = Cell {
-            binary: None,
-            name: "explain".into(),
             loader: Some("libbpf".into()),
             program: Some("a.o".into()),
-            outcome: Outcome::Passed,
-            seconds: 0.0,
-            message: None,
             loads: programs.iter().map(load).collect(),
             object: Some(ObjectDetails { maps: Vec::new(), unread_globals: vec!["unread".into()] }),
-            earlier: Vec::new(),
+            ..Cell::new("explain", Outcome::Passed)
         };
         Kernel { tests: vec![cell], ..Kernel::unknown(spec) }
     };
     let kernels = kernels.iter().map(kernel).collect();
-    Report { schema: SCHEMA, shard: None, accelerator: Accelerator::Tcg, wall_seconds: 0.0, kernels }
+    Report::new(Accelerator::Tcg, 0.0, kernels)
 }
 
 fn plain(text: &str) -> String {

@@ -81,18 +81,7 @@ mod tests {
 
     #[test]
     fn a_test_that_a_kernel_does_not_support_is_skipped_with_the_reason() {
-        let cell = Cell {
-            binary: None,
-            name: "a".into(),
-            loader: None,
-            program: None,
-            outcome: Outcome::Unsupported,
-            seconds: 0.0,
-            message: Some("no BTF".into()),
-            loads: Vec::new(),
-            object: None,
-            earlier: Vec::new(),
-        };
+        let cell = Cell { message: Some("no BTF".into()), ..Cell::new("a", Outcome::Unsupported) };
         let mut suite = TestSuite::new("5.10");
         suite.add_test_case(case(&Kernel::unknown("5.10"), &cell));
         let mut suites = Suites::new("hooklab");

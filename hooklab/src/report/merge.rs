@@ -30,13 +30,7 @@ pub fn read(path: &Path) -> Result<Report> {
 /// Two reports have the same kernel.
 pub fn merge(reports: Vec<(PathBuf, Report)>, expected: &[Spec]) -> Result<Report, UsageError> {
     let mut sources: Vec<(String, PathBuf)> = Vec::new();
-    let mut merged = Report {
-        schema: SCHEMA,
-        shard: None,
-        accelerator: Accelerator::Kvm,
-        wall_seconds: 0.0,
-        kernels: Vec::new(),
-    };
+    let mut merged = Report::new(Accelerator::Kvm, 0.0, Vec::new());
     let shards: Vec<Shard> = reports.iter().filter_map(|(_, report)| report.shard).collect();
     for (path, report) in reports {
         for kernel in &report.kernels {
@@ -92,7 +86,7 @@ mod tests {
         let kernels = specs.iter().map(|spec| Kernel { outcome, ..Kernel::unknown(spec) }).collect();
         let accelerator = if shard == Some("2/2") { Accelerator::Tcg } else { Accelerator::Kvm };
         let shard = shard.map(|shard| shard.parse().unwrap());
-        let report = Report { schema: SCHEMA, shard, accelerator, wall_seconds: specs.len() as f64, kernels };
+        let report = Report { shard, ..Report::new(accelerator, specs.len() as f64, kernels) };
         (format!("{}.json", specs.join("+")).into(), report)
     }
 

@@ -188,29 +188,20 @@ fn lacks(kernel: &Kernel) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use hooklab_types::kernel::Accelerator;
-    use hooklab_types::report::SCHEMA;
 
     use super::*;
 
     fn kernel(spec: &str, outcomes: &[Outcome]) -> Kernel {
         let cell = |&outcome: &Outcome| Cell {
-            binary: None,
-            name: "a".into(),
-            loader: None,
-            program: None,
-            outcome,
-            seconds: 0.0,
             message: (outcome == Outcome::Unsupported).then(|| "no BTF".into()),
-            loads: Vec::new(),
-            object: None,
-            earlier: Vec::new(),
+            ..Cell::new("a", outcome)
         };
         let tests = outcomes.iter().map(cell).collect();
         Kernel { outcome: KernelOutcome::Passed, tests, ..Kernel::unknown(spec) }
     }
 
     fn report(kernels: Vec<Kernel>) -> Report {
-        Report { schema: SCHEMA, shard: None, accelerator: Accelerator::Tcg, wall_seconds: 0.0, kernels }
+        Report::new(Accelerator::Tcg, 0.0, kernels)
     }
 
     #[test]

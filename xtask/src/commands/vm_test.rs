@@ -1,6 +1,5 @@
 //! `cargo xtask vm-test`: the main job.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -93,16 +92,15 @@ impl VmTest {
             artifacts.leave_out(EUNOMIA);
         }
         let ecli = ecli.filter(|_| tests.loaders().iter().any(|loader| loader == LoaderKind::Ecli.name()));
+        let payload = build::pack(checkout, &artifacts, ecli.as_ref())?;
+        let ids = tests.tests.iter().map(|test| (selection::id(test), test.ignored)).collect();
         let work = Work {
-            payload: build::pack(checkout, &artifacts, ecli.as_ref())?,
-            tests: tests.tests.iter().map(|test| (selection::id(test), test.ignored)).collect(),
             needs: tests.needs(),
-            whole: BTreeMap::new(),
-            stream: false,
             naming: self.naming(),
             env: self.environment(),
             // Of other people's tests nothing is to come into our checkout.
             collect: self.binary.is_none().then(|| WORKSPACE.into()),
+            ..Work::new(payload, ids)
         };
         lab.check_interrupt()?;
         let snapshots = Snapshots::new(self.bless);
