@@ -21,11 +21,20 @@ pub(super) struct Loaded {
     pub(super) object: Object,
     /// The verifier's logs, in the order of the programs. libbpf has pointers to them while the object is there.
     pub(super) logs: Vec<Vec<u8>>,
+    /// When the kernel began with each program, in order.
+    starts: Vec<Duration>,
     /// When it was loaded.
-    pub(super) end: Duration,
+    end: Duration,
 }
 
 impl Loaded {
+    pub(super) fn new(object: Object, logs: Vec<Vec<u8>>, end: Duration) -> Self {
+        let starts = object.progs_mut().filter_map(|program| info(&program)).map(|info| info.load_time);
+        let mut starts: Vec<Duration> = starts.collect();
+        starts.sort_unstable();
+        Self { object, logs, starts, end }
+    }
+
     /// The maps, with what they take.
     pub(super) fn maps(&self) -> Vec<Map> {
         let maps = self.object.maps().map(|map| Map {
@@ -65,7 +74,8 @@ impl Loaded {
             peak_states: statistics.peak_states,
             stack_depth: statistics.stack_depth,
         };
-        let until = self.start_after(info.load_time).unwrap_or(self.end);
+        let next = self.starts.get(self.starts.partition_point(|start| *start <= info.load_time));
+        let until = next.copied().unwrap_or(self.end);
         explained.seconds = Some(until.saturating_sub(info.load_time).as_secs_f64());
         (explained.verdict, explained.cause) = match attach.then(|| try_attach(&program, subject)).flatten() {
             None => (Verdict::Loaded, None),
@@ -79,12 +89,6 @@ impl Loaded {
             }
         }
         ProgramAnswer { name, cost, explained }
-    }
-
-    /// When the kernel began to load the next program.
-    fn start_after(&self, start: Duration) -> Option<Duration> {
-        let programs = self.object.progs_mut().filter_map(|program| info(&program));
-        programs.map(|info| info.load_time).filter(|other| *other > start).min()
     }
 }
 

@@ -116,7 +116,7 @@ impl Source<'_> {
         }
         // SAFETY: it is loaded, and nobody else has the pointer.
         let object = unsafe { Object::from_ptr(object.take_ptr()) };
-        Ok(Loaded { object, logs, end: kernel::now() })
+        Ok(Loaded::new(object, logs, kernel::now()))
     }
 
     /// The line of the source that an instruction of a program is from.
